@@ -1,0 +1,262 @@
+"""The contract of a CPI: types, methods with pre- and postconditions, errors.
+
+    CpiError
+    +-- NotFound      the resource does not exist (delete methods never raise it)
+    +-- Conflict      a token, name or address is taken, or a disk is attached elsewhere
+    +-- Quota         a limit of the account, or of the machine, is reached
+    +-- Throttled     too many requests                        temporary
+    +-- Denied        credentials missing, wrong or not enough
+    +-- Unavailable   the cloud cannot be reached or is faulty temporary
+    +-- Invalid       an argument is wrong
+    +-- NotSupported  this cloud cannot do that; the caller takes another way
+
+Sizes are MiB. CIDs are opaque strings chosen by the CPI. A *token* is chosen and written down by the caller before
+the call; a create method called again with the same token and arguments answers with the resource it made before,
+and `find(token)` tells what exists for it. Methods are safe to call from many threads.
+Source of the method list: the CPI v2 contract.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+Properties = Mapping[str, Any]
+
+
+class CpiError(Exception):
+    """A CPI call failed."""
+
+    temporary: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str, *, resource: str = "", request_id: str = "", limit: str = "", used: str = "",
+        suggestion: str = "", retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.resource = resource
+        self.request_id = request_id
+        self.limit = limit
+        self.used = used
+        self.suggestion = suggestion
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotFound(CpiError):
+    """The resource does not exist."""
+
+
+class Conflict(CpiError):
+    """The resource is taken or in use."""
+
+
+class Quota(CpiError):
+    """A limit is reached."""
+
+
+class Throttled(CpiError):
+    """Too many requests."""
+
+    temporary = True
+
+
+class Denied(CpiError):
+    """Not allowed."""
+
+
+class Unavailable(CpiError):
+    """The cloud does not answer as it should."""
+
+    temporary = True
+
+
+class Invalid(CpiError):
+    """An argument is wrong."""
+
+
+class NotSupported(CpiError):
+    """This cloud cannot do that."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CpiInfo:
+    """`stemcell_formats` that `create_stemcell` takes, and the highest contract version."""
+
+    stemcell_formats: tuple[str, ...]
+    api_version: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network of a machine. `type` is manual, dynamic or vip; `ip` is empty for a dynamic network before creation.
+
+    `prefix_length` is that of the subnet (24 for a /24). `default` names what this network is the default for
+    (`dns`, `gateway`).
+    """
+
+    name: str
+    type: str = "manual"
+    ip: str = ""
+    prefix_length: int = 24
+    gateway: str = ""
+    dns: tuple[str, ...] = ()
+    default: tuple[str, ...] = ()
+    cloud_properties: Properties = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Login:
+    """How the first SSH connection is made: the machine gets this user with this key, and shows this host key.
+
+    `public_key` and `host_public_key` are OpenSSH lines without comment; `host_private_key` is an OpenSSH PEM text and secret.
+    """
+
+    user: str
+    public_key: str
+    host_public_key: str
+    host_private_key: str = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class VmRequest:
+    """All that `create_vm` needs. `metadata` is put on the machine in the creating request itself."""
+
+    token: str
+    agent_id: str
+    stemcell_cid: str
+    cloud_properties: Properties
+    networks: tuple[Network, ...]
+    login: Login
+    disk_cids: tuple[str, ...] = ()
+    env: Properties = dataclasses.field(default_factory=dict)
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Vm:
+    """A machine that runs. `networks` is the request's, with what the cloud assigned; `ssh_address` is where to dial."""
+
+    cid: str
+    networks: tuple[Network, ...]
+    ssh_address: str
+    ssh_port: int = 22
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskRequest:
+    """All that `create_disk` needs; `vm_cid` is where it will be attached, as a hint for placement."""
+
+    token: str
+    size_mib: int
+    cloud_properties: Properties = dataclasses.field(default_factory=dict)
+    vm_cid: str = ""
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskHint:
+    """Where the guest finds an attached disk: a device path, or the ids by which it is looked up."""
+
+    path: str = ""
+    lun: str = ""
+    id: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class VmResources:
+    """What a machine must have at least: `cpu` cores, `ram_mib`, `ephemeral_disk_size_mib`."""
+
+    cpu: int
+    ram_mib: int
+    ephemeral_disk_size_mib: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A resource that carries a token or a director's mark. `kind` is vm, disk, stemcell, snapshot, network or a cloud's own word."""
+
+    kind: str
+    cid: str
+    token: str
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    created_at: float | None = None
+
+
+class Cpi(Protocol):
+    """What every cloud does for the director. All methods may raise any `CpiError`."""
+
+    name: str
+
+    def info(self) -> CpiInfo:
+        """Formats and version; works with no cloud reachable."""
+
+    def create_stemcell(self, image_path: str, cloud_properties: Properties, token: str) -> str:
+        """Make an image of the file (empty file for a light stemcell) and answer its CID. Post: usable by `create_vm`, or nothing is left."""
+
+    def delete_stemcell(self, cid: str) -> None:
+        """Post: the image is gone (light: nothing happens); it having been gone is success."""
+
+    def create_vm(self, request: VmRequest) -> Vm:
+        """Post: the machine is powered on with all its networks, or everything made is deleted. Need not wait for sshd.
+
+        Raises Conflict when an address is in use, Quota, Invalid for unknown cloud properties.
+        """
+
+    def delete_vm(self, cid: str) -> None:
+        """Post: the machine and all made for it are certainly gone, its persistent disks detached and whole; gone before is success."""
+
+    def has_vm(self, cid: str) -> bool:
+        """False only when it certainly does not exist."""
+
+    def reboot_vm(self, cid: str) -> None:
+        """Works on a machine that is powered off. Raises NotFound."""
+
+    def set_vm_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
+        """Replace the metadata; values are sanitised or cut, never refused. Raises NotFound."""
+
+    def calculate_vm_cloud_properties(self, resources: VmResources) -> dict[str, Any]:
+        """Cloud properties of the smallest machine that satisfies all. Raises Invalid when none does."""
+
+    def create_disk(self, request: DiskRequest) -> str:
+        """Post: a blank disk of at least that size, attachable to `vm_cid`."""
+
+    def delete_disk(self, cid: str) -> None:
+        """Post: gone, its snapshots too. Raises Conflict while attached; gone before is success."""
+
+    def has_disk(self, cid: str) -> bool:
+        """False only when it certainly does not exist."""
+
+    def attach_disk(self, vm_cid: str, disk_cid: str) -> DiskHint:
+        """Attached already to this machine: the same hint. Raises Conflict when attached to another, NotFound."""
+
+    def detach_disk(self, vm_cid: str, disk_cid: str) -> None:
+        """Post: not attached to this machine; machine or disk gone is success."""
+
+    def resize_disk(self, cid: str, size_mib: int) -> None:
+        """Pre: detached. Smaller raises NotSupported, equal does nothing."""
+
+    def update_disk(self, cid: str, size_mib: int, cloud_properties: Properties) -> str:
+        """Change in place or copy; answers the CID from now on. Raises NotSupported."""
+
+    def set_disk_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
+        """Replace the metadata. Raises NotFound."""
+
+    def get_disks(self, vm_cid: str) -> Sequence[str]:
+        """CIDs of the persistent disks attached. Raises NotFound."""
+
+    def snapshot_disk(self, cid: str, metadata: Mapping[str, str], token: str) -> str:
+        """Post: the snapshot is usable. Raises NotFound."""
+
+    def delete_snapshot(self, cid: str) -> None:
+        """Post: gone; gone before is success."""
+
+    def find(self, token: str) -> Sequence[Found]:
+        """Everything that carries this token, whole or half made."""
+
+    def owned(self) -> Sequence[Found]:
+        """Everything in the cloud that carries this director's mark."""
+
+    def close(self) -> None:
+        """Release connections; machines go on."""
