@@ -1,0 +1,353 @@
+"""The director's HTTP API as methods. Nothing is printed here and nothing is remembered between calls.
+
+Methods that start a task return the task's JSON; `follow.follow` waits for it. All raise DirectorError when the
+director refuses, with its description. Source: director API contract.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from director.diagnostics import Diagnostic, Where
+from director.errors import CaissonError
+
+if TYPE_CHECKING:
+    import httpx
+
+YAML, JSON, TARBALL = "text/yaml", "application/json", "application/x-compressed"
+UPLOAD_PIECE = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """Where the director is, whom it may be signed by (PEM text, empty for the system's roots) and who calls."""
+
+    host: str
+    port: int
+    ca_cert: str = ""
+    user: str = ""
+    secret: str = dataclasses.field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}"
+
+
+class DirectorError(CaissonError):
+    """The director refused. `status` is the HTTP status, 0 when no answer came."""
+
+    def __init__(self, *diagnostics: Diagnostic | str, status: int = 0, code: int | None = None, suggestion: str = "", body: str = "") -> None:
+        super().__init__(*diagnostics, code=code, suggestion=suggestion)
+        self.status, self.body = status, body
+
+
+def connect(endpoint: Endpoint) -> httpx.Client:
+    """Open nothing yet; the first request does. Raises DirectorError when the CA certificate is no certificate."""
+    import httpx
+
+    try:
+        trust = ssl.create_default_context(cadata=endpoint.ca_cert or None)
+    except ssl.SSLError as error:
+        raise DirectorError(f"The CA certificate cannot be read: {error}", suggestion="Give --ca-cert a PEM file.") from error
+    if endpoint.ca_cert:
+        # A private CA need not carry the key usage extension that newer OpenSSL insists on.
+        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return httpx.Client(base_url=endpoint.url, verify=trust, timeout=httpx.Timeout(60.0, connect=10.0), follow_redirects=False, trust_env=True)
+
+
+class Client:
+    """One director, spoken to through `http`."""
+
+    def __init__(self, http: httpx.Client, user: str = "", secret: str = "") -> None:
+        self._http, self._auth = http, (user, secret) if user else None
+
+    # Plumbing
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        json: Any = None,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """One exchange; redirects to tasks are followed with GET on the same director. Raises DirectorError."""
+        response = self._send(method, path, query, json, content, headers)
+        for _ in range(10):
+            if response.status_code != 302:
+                break
+            response = self._send("GET", urlsplit(response.headers.get("location", "/")).path, (), None, None, None)
+        if response.status_code not in (200, 201, 204, 206):
+            raise _refusal(method, path, response)
+        return response
+
+    def _send(self, method: str, path: str, query: Sequence[tuple[str, str]], json: Any, content: Any, headers: Mapping[str, str] | None) -> httpx.Response:
+        import httpx
+
+        address = path + ("?" + "&".join(f"{quote(key, safe='[]')}={quote(value, safe='*')}" for key, value in query) if query else "")
+        try:
+            return self._http.request(method, address, json=json, content=content, headers=dict(headers or {}), auth=self._auth)
+        except httpx.TransportError as error:
+            raise _unreachable(str(self._http.base_url), error) from error
+
+    def get(self, path: str, *query: tuple[str, str]) -> Any:
+        """JSON of a read."""
+        return self.request("GET", path, query=query).json()
+
+    def start(self, method: str, path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, text: str | None = None) -> dict[str, Any]:
+        """Start a task; `query` values of None and False are left out. Returns the task's JSON."""
+        media = {"Content-Type": YAML} if text is not None else {}
+        body = text.encode() if text is not None else None
+        return _task(self.request(method, path, query=_pairs(query), json=json, content=body, headers=media).json(), path)
+
+    # Director
+
+    def info(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("/info")
+        return found
+
+    def locks(self) -> list[dict[str, Any]]:
+        return _rows(self.get("/locks"))
+
+    def events(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return _rows(self.get("/events", *_pairs(query)))
+
+    def event(self, event_id: str) -> dict[str, Any]:
+        return _row(self.get(f"/events/{quote(event_id, safe='')}"))
+
+    # Tasks
+
+    def task(self, task_id: int) -> dict[str, Any]:
+        return _row(self.get(f"/tasks/{task_id}"))
+
+    def tasks(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return _rows(self.get("/tasks", *_pairs(query)))
+
+    def task_output(self, task_id: int, kind: str, offset: int | None = None) -> bytes:
+        """The output from `offset` on; empty when there is nothing new."""
+        headers = {"Range": f"bytes={offset}-"} if offset is not None else {}
+        try:
+            return self.request("GET", f"/tasks/{task_id}/output", query=[("type", kind)], headers=headers).content
+        except DirectorError as error:
+            if error.status == 416:
+                return b""
+            raise
+
+    def cancel_task(self, task_id: int) -> None:
+        self.request("DELETE", f"/task/{task_id}")
+
+    def cancel_tasks(self, selector: Mapping[str, Any]) -> None:
+        self.request("POST", "/tasks/cancel", json=dict(selector))
+
+    # Deployments
+
+    def deployments(self, *, configs: bool = False) -> list[dict[str, Any]]:
+        return _rows(self.get("/deployments", *(() if configs else (("exclude_configs", "true"),))))
+
+    def manifest(self, name: str) -> str:
+        return str(_row(self.get(f"/deployments/{name}")).get("manifest") or "")
+
+    def deployment_configs(self, name: str) -> list[dict[str, Any]]:
+        return _rows(self.get("/deployment_configs", ("deployment[]", name)))
+
+    def diff_deployment(self, name: str, manifest: str, *, redact: bool) -> dict[str, Any]:
+        query = [("redact", "true" if redact else "false")]
+        return _row(self.request("POST", f"/deployments/{name}/diff", query=query, content=manifest.encode(), headers={"Content-Type": YAML}).json())
+
+    def plan_deployment(self, name: str, manifest: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What a deploy would do, as `{"text", "plan"}`; nothing is written. An addition of ours to the contract."""
+        media = {"Content-Type": YAML}
+        return _row(self.request("POST", f"/deployments/{name}/plan", query=_pairs(options), content=manifest.encode(), headers=media).json())
+
+    def deploy(self, manifest: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        return self.start("POST", "/deployments", query=options, text=manifest)
+
+    def delete_deployment(self, name: str, *, force: bool) -> dict[str, Any]:
+        return self.start("DELETE", f"/deployments/{name}", query={"force": force})
+
+    def variables(self, name: str) -> list[dict[str, Any]]:
+        return _rows(self.get(f"/deployments/{name}/variables"))
+
+    def errands(self, name: str) -> list[dict[str, Any]]:
+        return _rows(self.get(f"/deployments/{name}/errands"))
+
+    def run_errand(self, name: str, errand: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self.start("POST", f"/deployments/{name}/errands/{errand}/runs", json=dict(body))
+
+    def instances(self, name: str) -> list[dict[str, Any]]:
+        """What the director recorded, at once; a row each."""
+        return _rows(self.get(f"/deployments/{name}/instances"))
+
+    def fetch_instances(self, name: str, kind: str) -> dict[str, Any]:
+        """Start the task that asks the machines; `kind` is instances or vms, the result is JSON lines."""
+        return self.start("GET", f"/deployments/{name}/{kind}", query={"format": "full"})
+
+    def change_state(self, name: str, group: str, instance: str, state: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        target = "/".join(filter(None, [group or "*", instance]))
+        return self.start("PUT", f"/deployments/{name}/jobs/{target}", query={"state": state, **options}, text="")
+
+    def instance_action(self, name: str, group: str, instance: str, action: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        return self.start("POST", f"/deployments/{name}/instance_groups/{group}/{instance}/actions/{action}", query=options, json={})
+
+    def fetch_logs(self, name: str, group: str, instance: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        return self.start("GET", f"/deployments/{name}/jobs/{group or '*'}/{instance or '*'}/logs", query=query)
+
+    def ssh(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self.start("POST", f"/deployments/{name}/ssh", json=dict(body))
+
+    # Releases and stemcells
+
+    def releases(self) -> list[dict[str, Any]]:
+        return _rows(self.get("/releases"))
+
+    def release(self, name: str, version: str) -> dict[str, Any]:
+        return _row(self.get(f"/releases/{name}", ("version", version)))
+
+    def stemcells(self) -> list[dict[str, Any]]:
+        return _rows(self.get("/stemcells"))
+
+    def stemcell_needed(self, name: str, version: str) -> bool:
+        return bool(_row(self.request("POST", "/stemcell_uploads", json={"stemcell": {"name": name, "version": version}}).json())["needed"])
+
+    def upload_url(self, kind: str, url: str, sha1: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        """`kind` is releases or stemcells; the director fetches the archive itself."""
+        return self.start("POST", f"/{kind}", query=query, json={"location": url, **({"sha1": sha1} if sha1 else {})})
+
+    def upload_file(self, kind: str, path: pathlib.Path, query: Mapping[str, Any], pieces: Iterator[bytes] | None = None) -> dict[str, Any]:
+        """Send an archive piece by piece; `pieces` may be given to watch the progress."""
+        headers = {"Content-Type": TARBALL, "Content-Length": str(path.stat().st_size)}
+        response = self.request("POST", f"/{kind}", query=_pairs(query), content=pieces or pieces_of(path), headers=headers)
+        return _task(response.json(), f"/{kind}")
+
+    def delete_release(self, name: str, version: str, *, force: bool) -> dict[str, Any]:
+        return self.start("DELETE", f"/releases/{name}", query={"version": version or None, "force": force})
+
+    def delete_stemcell(self, name: str, version: str, *, force: bool) -> dict[str, Any]:
+        return self.start("DELETE", f"/stemcells/{name}/{version}", query={"force": force})
+
+    # Configs
+
+    def configs(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return _rows(self.get("/configs", *_pairs(query)))
+
+    def config(self, config_id: str) -> dict[str, Any]:
+        return _row(self.get(f"/configs/{config_id}"))
+
+    def update_config(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return _row(self.request("POST", "/configs", json=dict(body)).json())
+
+    def diff_config(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return _row(self.request("POST", "/configs/diff", json=dict(body)).json())
+
+    def delete_config(self, *, config_id: str = "", type_: str = "", name: str = "") -> bool:
+        """Whether there was one."""
+        query = [] if config_id else [("type", type_), ("name", name)]
+        try:
+            self.request("DELETE", f"/configs/{config_id}" if config_id else "/configs", query=query)
+        except DirectorError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    # Disks and the rest
+
+    def orphaned_disks(self) -> list[dict[str, Any]]:
+        return _rows(self.get("/disks"))
+
+    def delete_disk(self, cid: str) -> dict[str, Any]:
+        return self.start("DELETE", f"/disks/{quote(cid, safe='')}")
+
+    def clean_up(self, *, remove_all: bool, keep_orphaned_disks: bool) -> dict[str, Any]:
+        return self.start("POST", "/cleanup", json={"config": {"remove_all": remove_all, "keep_orphaned_disks": keep_orphaned_disks}})
+
+    def download(self, blob_id: str, path: pathlib.Path) -> None:
+        """Write a blob to `path`, piece by piece."""
+        import httpx
+
+        try:
+            with self._http.stream("GET", f"/resources/{quote(blob_id, safe='')}", auth=self._auth) as response:
+                if response.status_code != 200:
+                    response.read()
+                    raise _refusal("GET", f"/resources/{blob_id}", response)
+                with path.open("wb") as stream:
+                    for piece in response.iter_bytes():
+                        stream.write(piece)
+        except httpx.TransportError as error:
+            raise _unreachable(str(self._http.base_url), error) from error
+
+
+def pieces_of(path: pathlib.Path) -> Iterator[bytes]:
+    """A file's content without holding it in memory."""
+    with path.open("rb") as stream:
+        while piece := stream.read(UPLOAD_PIECE):
+            yield piece
+
+
+def _pairs(query: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    return [(key, "true" if value is True else str(value)) for key, value in (query or {}).items() if value is not None and value is not False]
+
+
+def _rows(found: Any) -> list[dict[str, Any]]:
+    if not isinstance(found, list):
+        raise DirectorError("The director answered with something that is no list", suggestion="Is this a director?")
+    return found
+
+
+def _row(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise DirectorError("The director answered with something that is no map", suggestion="Is this a director?")
+    return found
+
+
+def _task(found: Any, path: str) -> dict[str, Any]:
+    if not isinstance(found, dict) or not isinstance(found.get("id"), int):
+        raise DirectorError(f"The director answered '{path}' without a task", suggestion="Is this a director?")
+    return found
+
+
+def _refusal(method: str, path: str, response: httpx.Response) -> DirectorError:
+    status, body = response.status_code, response.text
+    try:
+        told = response.json()
+    except ValueError:
+        told = None
+    if status == 401 and not isinstance(told, dict):
+        return DirectorError(
+            "The director does not know you", status=status, body=body,
+            suggestion="Log in with 'caisson log-in', or set BOSH_CLIENT and BOSH_CLIENT_SECRET.",
+        )
+    if isinstance(told, dict) and isinstance(told.get("diagnostics"), list) and told["diagnostics"]:
+        return DirectorError(*[_diagnostic(item) for item in told["diagnostics"]], status=status, body=body)
+    if isinstance(told, dict) and told.get("description"):
+        return DirectorError(str(told["description"]), code=told.get("code"), status=status, body=body)
+    return DirectorError(f"Director responded with non-successful status code '{status}' to {method} {path}: {body.strip()[:2000]}", status=status, body=body)
+
+
+def _diagnostic(item: Mapping[str, Any]) -> Diagnostic:
+    where = item.get("where")
+    return Diagnostic(
+        summary=str(item.get("summary", "")),
+        detail=str(item.get("detail", "")),
+        where=Where(**{key: where[key] for key in ("file", "line", "path") if key in where}) if isinstance(where, dict) else None,
+        suggestion=str(item.get("suggestion", "")),
+        code=item.get("code"),
+    )
+
+
+def _unreachable(url: str, error: Exception) -> DirectorError:
+    text = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return DirectorError(
+            f"The certificate of {url} is not trusted: {text}",
+            suggestion="Give its CA with --ca-cert, or make the alias again: 'caisson alias-env NAME -e URL --ca-cert FILE'.",
+        )
+    return DirectorError(f"No answer from the director at {url}: {text}", suggestion="Is it running? See 'caisson director status', start it with 'caisson director start'.")

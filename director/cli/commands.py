@@ -1,0 +1,88 @@
+"""The one table of commands: name, aliases, module under `director.cli.verbs`, and what it does.
+
+Modules are imported when their command runs, so that `--help` and offline commands start fast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    name: str
+    module: str
+    summary: str
+    aliases: tuple[str, ...] = ()
+
+
+SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    ("Environments", (
+        Entry("environment", "environment", "Show the director's name, version and who you are", ("env",)),
+        Entry("environments", "environments", "List environments with an alias", ("envs",)),
+        Entry("alias-env", "alias_env", "Give a director an alias and remember its certificate"),
+        Entry("unalias-env", "unalias_env", "Forget an alias"),
+        Entry("log-in", "log_in", "Log in and remember the credentials", ("l", "login")),
+        Entry("log-out", "log_out", "Forget the credentials", ("logout",)),
+        Entry("director", "director", "Start, stop or look at the director on this computer"),
+    )),
+    ("Deployments", (
+        Entry("deploy", "deploy", "Create or update a deployment", ("d",)),
+        Entry("deployments", "deployments", "List deployments", ("ds", "deps")),
+        Entry("deployment", "deployment", "Show one deployment", ("dep",)),
+        Entry("manifest", "manifest", "Show the manifest last deployed", ("man",)),
+        Entry("delete-deployment", "delete_deployment", "Delete a deployment with its machines", ("deld",)),
+        Entry("variables", "variables", "List the variables of a deployment", ("vars",)),
+        Entry("interpolate", "interpolate", "Fill in variables and apply ops files, here", ("int",)),
+    )),
+    ("Instances", (
+        Entry("instances", "instances", "List instances and what they say of themselves", ("is",)),
+        Entry("vms", "vms", "List machines"),
+        Entry("start", "start", "Start instances"),
+        Entry("stop", "stop", "Stop instances"),
+        Entry("restart", "restart", "Restart instances"),
+        Entry("recreate", "recreate", "Replace the machines of instances, keep their disks"),
+        Entry("ssh", "ssh", "Open a terminal or run a command on instances"),
+        Entry("logs", "logs", "Fetch or follow the logs of instances"),
+        Entry("errands", "errands", "List errands", ("es",)),
+        Entry("run-errand", "run_errand", "Run an errand"),
+    )),
+    ("Releases and stemcells", (
+        Entry("create-release", "create_release", "Make a release archive of a release directory", ("cr",)),
+        Entry("upload-release", "upload_release", "Upload a release", ("ur",)),
+        Entry("releases", "releases", "List releases", ("rs",)),
+        Entry("inspect-release", "inspect_release", "List the jobs and packages of a release"),
+        Entry("delete-release", "delete_release", "Delete a release", ("delr",)),
+        Entry("upload-stemcell", "upload_stemcell", "Upload a stemcell", ("us",)),
+        Entry("stemcells", "stemcells", "List stemcells", ("ss",)),
+        Entry("delete-stemcell", "delete_stemcell", "Delete a stemcell", ("dels",)),
+    )),
+    ("Configs", (
+        Entry("config", "config", "Show a config", ("c",)),
+        Entry("configs", "configs", "List configs", ("cs",)),
+        Entry("update-config", "update_config", "Update a config", ("uc",)),
+        Entry("delete-config", "delete_config", "Delete a config", ("dc",)),
+        Entry("diff-config", "diff_config", "Compare two configs"),
+        Entry("cloud-config", "cloud_config", "Show the cloud config", ("cc",)),
+        Entry("update-cloud-config", "update_cloud_config", "Update the cloud config", ("ucc",)),
+        Entry("runtime-config", "runtime_config", "Show the runtime config", ("rc",)),
+        Entry("update-runtime-config", "update_runtime_config", "Update the runtime config", ("urc",)),
+    )),
+    ("Tasks and upkeep", (
+        Entry("task", "task", "Show a task and follow it", ("t",)),
+        Entry("tasks", "tasks", "List tasks", ("ts",)),
+        Entry("cancel-task", "cancel_task", "Cancel a task", ("ct",)),
+        Entry("cancel-tasks", "cancel_tasks", "Cancel many tasks", ("cts",)),
+        Entry("events", "events", "List what was done by whom"),
+        Entry("event", "event", "Show one event"),
+        Entry("locks", "locks", "List locks"),
+        Entry("disks", "disks", "List orphaned disks"),
+        Entry("delete-disk", "delete_disk", "Delete an orphaned disk"),
+        Entry("clean-up", "clean_up", "Delete what nothing uses"),
+        Entry("curl", "curl", "Ask the director's API yourself"),
+        Entry("docs", "docs", "Show an annotated example of a part of a manifest"),
+    )),
+)
+
+ENTRIES: tuple[Entry, ...] = tuple(entry for _title, entries in SECTIONS for entry in entries)
+BY_NAME: dict[str, Entry] = {name: entry for entry in ENTRIES for name in (entry.name, *entry.aliases)}
