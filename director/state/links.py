@@ -1,0 +1,50 @@
+"""Link providers of the last deploys, kept for other deployments when shared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from director.plan import model as plan_model
+from director.state import database, tables
+
+_table = tables.link_providers
+
+
+@dataclasses.dataclass(frozen=True)
+class LinkProvider:
+    """`name` is the alias (`as`), `original_name` that of the job's spec. `content` as in `plan.model.Provider`."""
+
+    deployment: str
+    group: str
+    job: str
+    name: str
+    original_name: str
+    type: str
+    shared: bool
+    content: dict[str, Any]
+    id: int = 0
+
+
+class Links(database.Repository):
+    """Source: release contract, 19.1 and 19.3."""
+
+    def replace(self, deployment: str, providers: Iterable[plan_model.Provider]) -> None:
+        """Make these the deployment's providers; what is not among them is gone."""
+        with self._db.write():
+            self._delete(_table, _table.c.deployment == deployment)
+            for item in providers:
+                row = database.values_of(item, without=("aliases",))
+                self._insert(_table, {"deployment": deployment, **row})
+
+    def of(self, deployment: str) -> list[LinkProvider]:
+        """In the order of the manifest."""
+        return self._many(LinkProvider, sa.select(_table).where(_table.c.deployment == deployment).order_by(_table.c.id))
+
+    def shared(self, excluding: str = "") -> tuple[plan_model.SharedProvider, ...]:
+        """What other deployments than `excluding` share."""
+        query = sa.select(_table).where(_table.c.shared, _table.c.deployment != excluding).order_by(_table.c.id)
+        return tuple(self._many(plan_model.SharedProvider, query))
