@@ -21,3 +21,9 @@ How to use it:
         store.vms.add(...)
         store.journal.done(row.id, {"cid": cid})
 """
+
+from __future__ import annotations
+
+from director.state.store import Store
+
+__all__ = ["Store"]

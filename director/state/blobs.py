@@ -43,6 +43,10 @@ class Blobs(database.Repository):
             raise errors.NotFoundError(f"Blob '{id}' not found in the blobstore", code=100002)
         return found
 
+    def by_sha256(self, sha256: str) -> BlobRow | None:
+        """The newest blob with this content; `sha256` is bare hex."""
+        return self._one(BlobRow, sa.select(_table).where(_table.c.sha256 == sha256).order_by(_table.c.created_at.desc()))
+
     def of_kind(self, kind: str) -> list[BlobRow]:
         """Oldest first."""
         return self._many(BlobRow, sa.select(_table).where(_table.c.kind == kind).order_by(_table.c.created_at, _table.c.id))

@@ -13,7 +13,7 @@ _table = tables.compiled_packages
 
 
 @dataclasses.dataclass(frozen=True)
-class CompiledPackage:
+class CompiledPackageRow:
     """`key` is the compiled cache key, `dependency_key` the JSON of the release contract, section 9. `build` is numbered from 1 by `add`
     per (name, fingerprint, OS, version); on machines the version is `VERSION.BUILD`. `size` in bytes, `digest` as in `release.model`."""
 
@@ -34,7 +34,7 @@ class CompiledPackage:
 class CompiledPackages(database.Repository):
     """Source: release contract, section 9."""
 
-    def add(self, package: CompiledPackage) -> CompiledPackage:
+    def add(self, package: CompiledPackageRow) -> CompiledPackageRow:
         """Store it, numbered. When the key is there already (two compiled the same), the stored one is answered, this one's blob unused."""
         with self._db.write():
             found = self.find(package.key)
@@ -48,25 +48,25 @@ class CompiledPackages(database.Repository):
             self._insert(_table, database.values_of(package))
             return package
 
-    def find(self, key: str) -> CompiledPackage | None:
-        return self._one(CompiledPackage, sa.select(_table).where(_table.c.key == key))
+    def find(self, key: str) -> CompiledPackageRow | None:
+        return self._one(CompiledPackageRow, sa.select(_table).where(_table.c.key == key))
 
-    def with_keys(self, keys: Iterable[str]) -> dict[str, CompiledPackage]:
+    def with_keys(self, keys: Iterable[str]) -> dict[str, CompiledPackageRow]:
         """Those of `keys` that are there."""
-        return {row.key: row for row in self._many_in(CompiledPackage, sa.select(_table), _table.c.key, list(keys))}
+        return {row.key: row for row in self._many_in(CompiledPackageRow, sa.select(_table), _table.c.key, list(keys))}
 
     def keys(self) -> frozenset[str]:
         """All keys: the container that `plan.decide` asks."""
         with self._db.read() as connection:
             return frozenset(key for (key,) in connection.execute(sa.select(_table.c.key)))
 
-    def of_package(self, fingerprint: str) -> list[CompiledPackage]:
+    def of_package(self, fingerprint: str) -> list[CompiledPackageRow]:
         """Every compiled form of a package, oldest first."""
-        return self._many(CompiledPackage, sa.select(_table).where(_table.c.fingerprint == fingerprint).order_by(_table.c.created_at))
+        return self._many(CompiledPackageRow, sa.select(_table).where(_table.c.fingerprint == fingerprint).order_by(_table.c.created_at))
 
-    def all(self) -> list[CompiledPackage]:
+    def all(self) -> list[CompiledPackageRow]:
         """Sorted by name, then stemcell."""
-        return self._many(CompiledPackage, sa.select(_table).order_by(
+        return self._many(CompiledPackageRow, sa.select(_table).order_by(
             _table.c.name, _table.c.stemcell_os, _table.c.stemcell_version, _table.c.build))
 
     def delete(self, key: str) -> None:

@@ -13,7 +13,7 @@ from director.state import database, tables
 
 
 @dataclasses.dataclass(frozen=True)
-class Deployment:
+class DeploymentRow:
     """`manifest` is the text of the last *successful* deploy, None before the first (a failed first deploy leaves an empty deployment);
     `resolved` is a tree the executor stores beside it. `variable_set_id` is the set of that deploy. `links_serial` grows with each
     deploy that changed links. `succeeded` stays true once a deploy succeeded."""
@@ -46,28 +46,28 @@ class DeploymentChanges(TypedDict, total=False):
 class Deployments(database.Repository):
     """Source: API contract, 6.1; planning contract, section 1."""
 
-    def ensure(self, name: str, teams: tuple[str, ...] = ()) -> Deployment:
+    def ensure(self, name: str, teams: tuple[str, ...] = ()) -> DeploymentRow:
         """The deployment, made empty when there is none. The API calls this before it makes the deploy's task."""
         with self._db.write():
             found = self.find(name)
             if found is None:
-                found = Deployment(name=name, teams=teams, created_at=self._db.clock())
+                found = DeploymentRow(name=name, teams=teams, created_at=self._db.clock())
                 self._insert(tables.deployments, database.values_of(found))
             return found
 
-    def find(self, name: str) -> Deployment | None:
-        return self._one(Deployment, sa.select(tables.deployments).where(tables.deployments.c.name == name))
+    def find(self, name: str) -> DeploymentRow | None:
+        return self._one(DeploymentRow, sa.select(tables.deployments).where(tables.deployments.c.name == name))
 
-    def get(self, name: str) -> Deployment:
+    def get(self, name: str) -> DeploymentRow:
         """Raises NotFoundError (70000)."""
         found = self.find(name)
         if found is None:
             raise errors.NotFoundError(f"Deployment '{name}' doesn't exist", code=70000)
         return found
 
-    def all(self) -> list[Deployment]:
+    def all(self) -> list[DeploymentRow]:
         """Sorted by name."""
-        return self._many(Deployment, sa.select(tables.deployments).order_by(tables.deployments.c.name))
+        return self._many(DeploymentRow, sa.select(tables.deployments).order_by(tables.deployments.c.name))
 
     def update(self, name: str, **changes: Unpack[DeploymentChanges]) -> None:
         """Raises NotFoundError (70000)."""

@@ -12,7 +12,7 @@ _table = tables.dns_versions
 
 
 @dataclasses.dataclass(frozen=True)
-class DnsVersion:
+class DnsVersionRow:
     """`version` grows strictly, also over deleted ones. `blob_id` is '' until it is published. `digest` is the blob's (`sha256:HEX`),
     `content_digest` that of the records without the version, so that equal records need no new one."""
 
@@ -26,19 +26,19 @@ class DnsVersion:
 class Dns(database.Repository):
     """Source: DNS contract, section 1."""
 
-    def begin(self, content_digest: str) -> DnsVersion:
+    def begin(self, content_digest: str) -> DnsVersionRow:
         """Draw the next version. Not seen by `latest` before `publish`, since the blob carries the number inside."""
         now = self._db.clock()
         number = self._insert(_table, {"blob_id": "", "digest": "", "content_digest": content_digest, "created_at": now})
-        return DnsVersion(number, "", "", content_digest, now)
+        return DnsVersionRow(number, "", "", content_digest, now)
 
     def publish(self, version: int, blob_id: str, digest: str) -> None:
         """The version's blob is in the blobstore."""
         self._change(_table, _table.c.version == version, {"blob_id": blob_id, "digest": digest})
 
-    def latest(self) -> DnsVersion | None:
+    def latest(self) -> DnsVersionRow | None:
         """The newest published version."""
-        return self._one(DnsVersion, sa.select(_table).where(_table.c.blob_id != "").order_by(_table.c.version.desc()))
+        return self._one(DnsVersionRow, sa.select(_table).where(_table.c.blob_id != "").order_by(_table.c.version.desc()))
 
     def acknowledge(self, instance_id: str, version: int) -> None:
         """The instance's machine has written this version. An older one than it had changes nothing."""
@@ -58,9 +58,9 @@ class Dns(database.Repository):
         with self._db.read() as connection:
             return [id for (id,) in connection.execute(query)]
 
-    def expired(self, *, keep: int = 10, older_than_seconds: float = 3600.0) -> list[DnsVersion]:
+    def expired(self, *, keep: int = 10, older_than_seconds: float = 3600.0) -> list[DnsVersionRow]:
         """Versions that may be deleted: neither among the `keep` newest nor young."""
-        rows = self._many(DnsVersion, sa.select(_table).order_by(_table.c.version.desc()))
+        rows = self._many(DnsVersionRow, sa.select(_table).order_by(_table.c.version.desc()))
         limit = self._db.clock() - older_than_seconds
         return [row for row in rows[keep:] if row.created_at <= limit]
 

@@ -16,7 +16,7 @@ KEPT = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Event:
+class EventRow:
     """The end of an operation is an event of its own whose `parent_id` is that of its beginning. `task` is the task's id as text."""
 
     id: int
@@ -37,7 +37,7 @@ class Events(database.Repository):
     """Source: planning contract, section 25; API contract, 6.11."""
 
     def add(
-        self, action: str, object_type: str, object_name: str, *, user: str = "", task: str | int = "", deployment: str = "",
+        self, action: str, object_type: str, object_name: str = "", *, user: str = "", task: str | int = "", deployment: str = "",
         instance: str = "", parent_id: int | None = None, error: str = "", context: dict[str, Any] | None = None,
         timestamp: float | None = None,
     ) -> int:
@@ -48,9 +48,9 @@ class Events(database.Repository):
             "instance": instance, "context": context or {},
         })
 
-    def get(self, id: int) -> Event:
+    def get(self, id: int) -> EventRow:
         """Raises NotFoundError."""
-        found = self._one(Event, sa.select(_table).where(_table.c.id == id))
+        found = self._one(EventRow, sa.select(_table).where(_table.c.id == id))
         if found is None:
             raise errors.NotFoundError("Event not found")
         return found
@@ -59,7 +59,7 @@ class Events(database.Repository):
         self, *, before_id: int | None = None, before_time: float | None = None, after_time: float | None = None, task: str = "",
         deployment: str = "", instance: str = "", user: str = "", action: str = "", object_type: str = "", object_name: str = "",
         limit: int = PAGE,
-    ) -> list[Event]:
+    ) -> list[EventRow]:
         """Newest first; empty filters let everything through. Times are exclusive, of `after_time` the whole second."""
         query = sa.select(_table).order_by(_table.c.id.desc()).limit(limit)
         if before_id is not None:
@@ -74,7 +74,7 @@ class Events(database.Repository):
         for name, value in filters.items():
             if value:
                 query = query.where(_table.c[name] == value)
-        return self._many(Event, query)
+        return self._many(EventRow, query)
 
     def trim(self, keep: int = KEPT) -> int:
         """Delete all but the `keep` newest."""

@@ -16,7 +16,7 @@ _UUID = re.compile(r"\A[A-Fa-f0-9]{8}-[A-Fa-f0-9-]{27}\Z")
 
 
 @dataclasses.dataclass(frozen=True)
-class Instance:
+class InstanceRow:
     """`state` is the wanted one: started, stopped (soft) or detached (no VM). `dirty`: an update began and is not complete.
     `applied` is `InstanceSpec.to_dict()` of the last successful update, {} before it. `dns_version` is the newest version of the
     DNS records that the machine acknowledged, 0 for none. `variable_set_id` pins the variables it was last rendered with."""
@@ -71,24 +71,24 @@ class InstanceChanges(TypedDict, total=False):
 class Instances(database.Repository):
     """Source: planning contract, sections 2 and 5."""
 
-    def add(self, instance: Instance) -> Instance:
+    def add(self, instance: InstanceRow) -> InstanceRow:
         """`created_at` 0 becomes now. Raises ConflictError when id or deployment/group/index is taken, or there is no such deployment."""
         if not instance.created_at:
             instance = dataclasses.replace(instance, created_at=self._db.clock())
         self._insert(_table, database.values_of(instance))
         return instance
 
-    def find(self, id: str) -> Instance | None:
-        return self._one(Instance, sa.select(_table).where(_table.c.id == id))
+    def find(self, id: str) -> InstanceRow | None:
+        return self._one(InstanceRow, sa.select(_table).where(_table.c.id == id))
 
-    def get(self, id: str) -> Instance:
+    def get(self, id: str) -> InstanceRow:
         """Raises NotFoundError (70001)."""
         found = self.find(id)
         if found is None:
             raise errors.NotFoundError(f"Instance '{id}' doesn't exist", code=70001)
         return found
 
-    def at(self, deployment: str, group: str, index_or_id: str | int) -> Instance:
+    def at(self, deployment: str, group: str, index_or_id: str | int) -> InstanceRow:
         """By index or uuid as users write it. Raises NotFoundError (70001), UsageError (70002) when the text is neither."""
         text = str(index_or_id)
         if re.fullmatch(r"\d{1,9}", text):
@@ -97,19 +97,19 @@ class Instances(database.Repository):
             chosen = _table.c.id == text
         else:
             raise errors.UsageError(f"Invalid instance index or id '{text}'", code=70002)
-        found = self._one(Instance, sa.select(_table).where(_table.c.deployment == deployment, _table.c.group == group, chosen))
+        found = self._one(InstanceRow, sa.select(_table).where(_table.c.deployment == deployment, _table.c.group == group, chosen))
         if found is None:
             raise errors.NotFoundError(f"'{deployment}/{group}/{text}' doesn't exist", code=70001)
         return found
 
-    def of(self, deployment: str, group: str | None = None) -> list[Instance]:
+    def of(self, deployment: str, group: str | None = None) -> list[InstanceRow]:
         """Sorted by group, then index."""
         query = sa.select(_table).where(_table.c.deployment == deployment).order_by(_table.c.group, _table.c.index)
-        return self._many(Instance, query if group is None else query.where(_table.c.group == group))
+        return self._many(InstanceRow, query if group is None else query.where(_table.c.group == group))
 
-    def all(self) -> list[Instance]:
+    def all(self) -> list[InstanceRow]:
         """Of all deployments, sorted by deployment, group, index."""
-        return self._many(Instance, sa.select(_table).order_by(_table.c.deployment, _table.c.group, _table.c.index))
+        return self._many(InstanceRow, sa.select(_table).order_by(_table.c.deployment, _table.c.group, _table.c.index))
 
     def update(self, id: str, **changes: Unpack[InstanceChanges]) -> None:
         """Raises NotFoundError (70001); ConflictError when the new group/index is taken."""

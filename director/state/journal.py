@@ -1,6 +1,6 @@
 """The journal: a row before each effect outside the database, so that a new director knows what may exist.
 
-    row = store.journal.intend(...)            on disk before the call is made
+    row = store.journal.begin(...)             on disk before the call is made
     vm = cpi.create_vm(token=row.token, ...)
     with store.transaction():
         store.vms.add(...)
@@ -42,11 +42,16 @@ class JournalRow:
 class Journal(database.Repository):
     """Source: CPI contract, 4.1 (never leak)."""
 
-    def intend(self, effect: str, token: str, *, task_id: int | None = None, deployment: str = "",
-               arguments: dict[str, Any] | None = None) -> JournalRow:
-        """Write down what will be done; it survives the loss of power. Raises ConflictError when the token was used before."""
+    def begin(
+        self, effect: str, token: str, *, task_id: int | None = None, deployment: str = "", arguments: dict[str, Any] | None = None,
+    ) -> JournalRow:
+        """Write down what will be done; it survives the loss of power. An open row of that token is answered as it is: the effect is taken
+        up again, with the arguments written down first. Raises ConflictError when the token's effect has ended."""
         now = self._db.clock()
         with self._db.write(durable=True):
+            found = self.find(token)
+            if found is not None and found.state == INTENT:
+                return found
             number = self._insert(_table, {
                 "task_id": task_id, "deployment": deployment, "effect": effect, "token": token, "arguments": arguments or {},
                 "state": INTENT, "result": {}, "error": "", "created_at": now, "ended_at": None})

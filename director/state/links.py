@@ -15,7 +15,7 @@ _table = tables.link_providers
 
 
 @dataclasses.dataclass(frozen=True)
-class LinkProvider:
+class LinkProviderRow:
     """`name` is the alias (`as`), `original_name` that of the job's spec. `content` as in `plan.model.Provider`."""
 
     deployment: str
@@ -40,9 +40,9 @@ class Links(database.Repository):
                 row = database.values_of(item, without=("aliases",))
                 self._insert(_table, {"deployment": deployment, **row})
 
-    def of(self, deployment: str) -> list[LinkProvider]:
+    def of(self, deployment: str) -> list[LinkProviderRow]:
         """In the order of the manifest."""
-        return self._many(LinkProvider, sa.select(_table).where(_table.c.deployment == deployment).order_by(_table.c.id))
+        return self._many(LinkProviderRow, sa.select(_table).where(_table.c.deployment == deployment).order_by(_table.c.id))
 
     def shared(self, excluding: str = "") -> tuple[plan_model.SharedProvider, ...]:
         """What other deployments than `excluding` share."""

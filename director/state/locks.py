@@ -12,7 +12,7 @@ _table = tables.locks
 
 
 @dataclasses.dataclass(frozen=True)
-class Lock:
+class LockRow:
     """`name` is `lock:deployment:NAME` and the like, `uid` the holder's own random text, `expires_at` Unix seconds."""
 
     name: str
@@ -24,7 +24,7 @@ class Lock:
 class Locks(database.Repository):
     """Source: planning contract, section 23."""
 
-    def acquire(self, name: str, uid: str, task_id: int | None, lease_seconds: float) -> Lock | None:
+    def acquire(self, name: str, uid: str, task_id: int | None, lease_seconds: float) -> LockRow | None:
         """Take the lock when it is free, expired or held by `uid` already. Answers None when taken, else the lock of its present holder."""
         now = self._db.clock()
         with self._db.write():
@@ -47,10 +47,10 @@ class Locks(database.Repository):
         """Free what tasks of a dead worker held, so that nobody waits for the lease to end."""
         return self._delete(_table, _table.c.task_id.in_(task_ids))
 
-    def find(self, name: str) -> Lock | None:
-        return self._one(Lock, sa.select(_table).where(_table.c.name == name))
+    def find(self, name: str) -> LockRow | None:
+        return self._one(LockRow, sa.select(_table).where(_table.c.name == name))
 
-    def all(self) -> list[Lock]:
+    def all(self) -> list[LockRow]:
         """Sorted by name; rows expired for more than 60 s are removed first."""
         self._delete(_table, _table.c.expires_at < self._db.clock() - 60.0)
-        return self._many(Lock, sa.select(_table).order_by(_table.c.name))
+        return self._many(LockRow, sa.select(_table).order_by(_table.c.name))

@@ -17,7 +17,7 @@ _version_jobs, _version_packages = tables.release_version_jobs, tables.release_v
 
 
 @dataclasses.dataclass(frozen=True)
-class ReleaseVersion:
+class ReleaseVersionRow:
     """`complete` is false while, or because, an upload did not end well: the next upload then repairs it."""
 
     name: str
@@ -32,7 +32,7 @@ class ReleaseVersion:
 class Releases(database.Repository):
     """Source: release contract, sections 7 and 8; API contract, 6.7."""
 
-    def save(self, release: model.Release, *, complete: bool = True) -> ReleaseVersion:
+    def save(self, release: model.Release, *, complete: bool = True) -> ReleaseVersionRow:
         """Store a version with its jobs and packages, whose `blob_id`s are set; one of the same name and version is replaced.
 
         A package without `blob_id` keeps the blob recorded for it before. Compiled packages are stored by `compiled_packages`.
@@ -65,8 +65,8 @@ class Releases(database.Repository):
         """Mark the version as wholly uploaded."""
         self._change(_versions, (_versions.c.name == name) & (_versions.c.version == version), {"complete": True})
 
-    def find_version(self, name: str, version: str) -> ReleaseVersion | None:
-        return self._one(ReleaseVersion, sa.select(_versions).where(_versions.c.name == name, _versions.c.version == version))
+    def find_version(self, name: str, version: str) -> ReleaseVersionRow | None:
+        return self._one(ReleaseVersionRow, sa.select(_versions).where(_versions.c.name == name, _versions.c.version == version))
 
     def get(self, name: str, version: str) -> model.Release:
         """Jobs and packages sorted by name. Raises NotFoundError (30005 for the release, 30006 for the version)."""
@@ -87,14 +87,14 @@ class Releases(database.Repository):
             jobs=tuple(_job(item) for item in jobs), packages=tuple(packages),
         )
 
-    def all(self) -> list[ReleaseVersion]:
+    def all(self) -> list[ReleaseVersionRow]:
         """Sorted by name, then in the order of upload; version order is for `release.versions`."""
-        return self._many(ReleaseVersion, sa.select(_versions).order_by(_versions.c.name, _versions.c.id))
+        return self._many(ReleaseVersionRow, sa.select(_versions).order_by(_versions.c.name, _versions.c.id))
 
     def versions(self, name: str) -> list[str]:
         """In the order of upload."""
         return [row.version for row in self._many(
-            ReleaseVersion, sa.select(_versions).where(_versions.c.name == name).order_by(_versions.c.id))]
+            ReleaseVersionRow, sa.select(_versions).where(_versions.c.name == name).order_by(_versions.c.id))]
 
     def job_names(self) -> dict[tuple[str, str], list[str]]:
         """(release, version) -> sorted names of its jobs, for all versions in one query."""

@@ -61,7 +61,7 @@ class Store:
         self.releases = releases.Releases(self._db)
         self.settings = settings.Settings(self._db)
         self.stemcells = stemcells.Stemcells(self._db)
-        self.tasks = tasks.TaskRows(self._db)
+        self.tasks = tasks.Tasks(self._db)
         self.users = users.Users(self._db)
         self.variables = variables.Variables(self._db)
         self.vms = vms.Vms(self._db)

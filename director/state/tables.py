@@ -360,7 +360,7 @@ blobs = sa.Table(
     "blobs", metadata,
     sa.Column("id", sa.Text, primary_key=True),
     _text("kind", index=True),
-    _text("sha256"),
+    _text("sha256", index=True),
     _text("sha1"),
     sa.Column("size", sa.BigInteger, nullable=False),
     _time("created_at"),

@@ -18,7 +18,7 @@ FINAL = ("done", "error", "cancelled", "timeout")
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class TaskRow:
     """`state` is queued, processing, cancelling, done, error, cancelled or timeout. `type` is the reference's task type
     (`update_deployment`), `arguments` what its handler is given. `worker` names who runs it, `checkpoint_at` when that one was last seen
     alive; `resumptions` counts how often it was taken up again after a director died. `result` is the short text."""
@@ -40,7 +40,7 @@ class Task:
     resumptions: int
 
 
-class TaskRows(database.Repository):
+class Tasks(database.Repository):
     """Source: API contract, section 3; planning contract, section 24."""
 
     def add(
@@ -53,10 +53,10 @@ class TaskRows(database.Repository):
             "arguments": arguments or {}, "result": "", "created_at": self._db.clock(), "worker": "", "resumptions": 0,
         })
 
-    def find(self, id: int) -> Task | None:
-        return self._one(Task, sa.select(_table).where(_table.c.id == id))
+    def find(self, id: int) -> TaskRow | None:
+        return self._one(TaskRow, sa.select(_table).where(_table.c.id == id))
 
-    def get(self, id: int) -> Task:
+    def get(self, id: int) -> TaskRow:
         """Raises NotFoundError (10000)."""
         found = self.find(id)
         if found is None:
@@ -66,7 +66,7 @@ class TaskRows(database.Repository):
     def select(
         self, *, states: Iterable[str] = (), types: Iterable[str] = (), deployment: str = "", context_id: str = "",
         limit: int | None = None,
-    ) -> list[Task]:
+    ) -> list[TaskRow]:
         """Newest first. Empty filters let everything through."""
         query = sa.select(_table).order_by(_table.c.id.desc())
         for column, chosen in ((_table.c.state, [*states]), (_table.c.type, [*types])):
@@ -76,9 +76,9 @@ class TaskRows(database.Repository):
             query = query.where(_table.c.deployment == deployment)
         if context_id:
             query = query.where(_table.c.context_id == context_id)
-        return self._many(Task, query if limit is None else query.limit(limit))
+        return self._many(TaskRow, query if limit is None else query.limit(limit))
 
-    def claim(self, worker: str) -> Task | None:
+    def claim(self, worker: str) -> TaskRow | None:
         """Give the oldest queued task to `worker`: it is processing from now on. None when there is none."""
         now = self._db.clock()
         with self._db.write() as connection:
@@ -99,7 +99,7 @@ class TaskRows(database.Repository):
         return self._change(_table, (_table.c.id == id) & _table.c.state.in_(UNFINISHED), {
             "state": state, "result": result, "finished_at": self._db.clock()}) > 0
 
-    def cancel(self, id: int) -> Task:
+    def cancel(self, id: int) -> TaskRow:
         """Ask for the end of a task. Raises NotFoundError (10000), UsageError when it is neither queued nor processing."""
         with self._db.write():
             task = self.get(id)
@@ -113,10 +113,10 @@ class TaskRows(database.Repository):
         self._change(_table, (_table.c.id == id) & (_table.c.state == "processing"), {
             "state": "queued", "worker": "", "checkpoint_at": None, "resumptions": _table.c.resumptions + 1})
 
-    def silent(self, seconds: float, *, excluding: str = "") -> list[Task]:
+    def silent(self, seconds: float, *, excluding: str = "") -> list[TaskRow]:
         """Running tasks of other workers than `excluding` whose worker was not seen for that long."""
         limit = self._db.clock() - seconds
-        return self._many(Task, sa.select(_table).where(
+        return self._many(TaskRow, sa.select(_table).where(
             _table.c.state.in_(RUNNING), _table.c.worker != excluding, _table.c.checkpoint_at <= limit).order_by(_table.c.id))
 
     def delete_older(self, type: str, keep: int = 2000) -> list[int]:

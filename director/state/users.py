@@ -18,7 +18,7 @@ _MEMORY = 64 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
-class User:
+class UserRow:
     """`scopes` such as `bosh.admin`; a user without any has all rights, as local users of the reference do."""
 
     name: str
@@ -37,15 +37,15 @@ class Users(database.Repository):
             if not self._change(_table, _table.c.name == name, values):
                 self._insert(_table, {"name": name, "created_at": self._db.clock(), **values})
 
-    def authenticate(self, name: str, password: str) -> User | None:
+    def authenticate(self, name: str, password: str) -> UserRow | None:
         """The user when the password is right. Takes as long for unknown users as for known ones."""
-        user = self._one(User, sa.select(_table).where(_table.c.name == name))
+        user = self._one(UserRow, sa.select(_table).where(_table.c.name == name))
         right = check_password(password, user.password_hash if user else _NOBODY)
         return user if right else None
 
-    def all(self) -> list[User]:
+    def all(self) -> list[UserRow]:
         """Sorted by name."""
-        return self._many(User, sa.select(_table).order_by(_table.c.name))
+        return self._many(UserRow, sa.select(_table).order_by(_table.c.name))
 
     def delete(self, name: str) -> None:
         """Forget the user."""

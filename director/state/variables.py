@@ -30,7 +30,7 @@ class VariableRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class VariableSet:
+class VariableSetRow:
     """The variables of one deploy. `deployed` once that deploy succeeded."""
 
     id: int
@@ -72,20 +72,20 @@ class Variables(database.Repository):
         newest = sa.select(sa.func.max(_table.c.number)).group_by(_table.c.name)
         return self._many(VariableRow, sa.select(_table).where(_table.c.number.in_(newest)).order_by(_table.c.name))
 
-    def begin_set(self, deployment: str) -> VariableSet:
+    def begin_set(self, deployment: str) -> VariableSetRow:
         """A new, empty set for a deploy."""
         now = self._db.clock()
         number = self._insert(_sets, {"deployment": deployment, "deployed": False, "created_at": now})
-        return VariableSet(number, deployment, False, now)
+        return VariableSetRow(number, deployment, False, now)
 
-    def sets(self, deployment: str) -> list[VariableSet]:
+    def sets(self, deployment: str) -> list[VariableSetRow]:
         """Newest first."""
-        return self._many(VariableSet, sa.select(_sets).where(_sets.c.deployment == deployment).order_by(_sets.c.id.desc()))
+        return self._many(VariableSetRow, sa.select(_sets).where(_sets.c.deployment == deployment).order_by(_sets.c.id.desc()))
 
-    def last_deployed_set(self, deployment: str) -> VariableSet | None:
+    def last_deployed_set(self, deployment: str) -> VariableSetRow | None:
         """The newest set whose deploy succeeded."""
         query = sa.select(_sets).where(_sets.c.deployment == deployment, _sets.c.deployed).order_by(_sets.c.id.desc())
-        return self._one(VariableSet, query)
+        return self._one(VariableSetRow, query)
 
     def mark_deployed(self, set_id: int) -> None:
         """The set's deploy succeeded."""

@@ -14,7 +14,7 @@ _table = tables.vms
 
 
 @dataclasses.dataclass(frozen=True)
-class Vm:
+class VmRow:
     """`token` is that of the create call. `instance_id` is None for a compilation VM. An instance has at most one `active` VM; others are
     being made or removed (hot swap). `address`, `ssh_port`, `ssh_user` tell where to dial; `host_public_key` is the pinned OpenSSH line,
     `pending_host_public_key` one that the agent may have switched to already ('' for none). `networks` are `cpis.contract.Network`s as
@@ -62,7 +62,7 @@ class VmChanges(TypedDict, total=False):
 
 
 @dataclasses.dataclass(frozen=True)
-class OrphanedVm:
+class OrphanedVmRow:
     """A VM that no instance wants any more. Its addresses stay reserved until it is gone. Source: planning contract, section 21."""
 
     cid: str
@@ -77,40 +77,44 @@ class OrphanedVm:
 class Vms(database.Repository):
     """Source: API contract, 6.2; planning contract, sections 10 and 15."""
 
-    def add(self, vm: Vm) -> Vm:
+    def add(self, vm: VmRow) -> VmRow:
         """Record a VM that was just made; `created_at` 0 becomes now. Raises ConflictError when cid or token are recorded already."""
         if not vm.created_at:
             vm = dataclasses.replace(vm, created_at=self._db.clock())
         self._insert(_table, database.values_of(vm))
         return vm
 
-    def find(self, cid: str) -> Vm | None:
-        return self._one(Vm, sa.select(_table).where(_table.c.cid == cid))
+    def find(self, cid: str) -> VmRow | None:
+        return self._one(VmRow, sa.select(_table).where(_table.c.cid == cid))
 
-    def get(self, cid: str) -> Vm:
+    def get(self, cid: str) -> VmRow:
         """Raises NotFoundError."""
         found = self.find(cid)
         if found is None:
             raise errors.NotFoundError(f"VM '{cid}' doesn't exist")
         return found
 
-    def of(self, deployment: str) -> list[Vm]:
+    def of(self, deployment: str) -> list[VmRow]:
         """Compilation VMs too; oldest first."""
-        return self._many(Vm, self._oldest_first().where(_table.c.deployment == deployment))
+        return self._many(VmRow, self._oldest_first().where(_table.c.deployment == deployment))
 
-    def of_instance(self, instance_id: str) -> list[Vm]:
+    def by_token(self, token: str) -> VmRow | None:
+        """The VM that the create call with this token made."""
+        return self._one(VmRow, sa.select(_table).where(_table.c.token == token))
+
+    def of_instance(self, instance_id: str) -> list[VmRow]:
         """Oldest first."""
-        return self._many(Vm, self._oldest_first().where(_table.c.instance_id == instance_id))
+        return self._many(VmRow, self._oldest_first().where(_table.c.instance_id == instance_id))
 
-    def active(self, instance_id: str) -> Vm | None:
-        return self._one(Vm, sa.select(_table).where(_table.c.instance_id == instance_id, _table.c.active))
+    def active_of(self, instance_id: str) -> VmRow | None:
+        return self._one(VmRow, sa.select(_table).where(_table.c.instance_id == instance_id, _table.c.active))
 
-    def compiling(self, deployment: str) -> list[Vm]:
+    def compiling(self, deployment: str) -> list[VmRow]:
         """VMs of the deployment that belong to no instance."""
-        return self._many(Vm, self._oldest_first().where(_table.c.deployment == deployment, _table.c.instance_id.is_(None)))
+        return self._many(VmRow, self._oldest_first().where(_table.c.deployment == deployment, _table.c.instance_id.is_(None)))
 
-    def all(self) -> list[Vm]:
-        return self._many(Vm, self._oldest_first())
+    def all(self) -> list[VmRow]:
+        return self._many(VmRow, self._oldest_first())
 
     def activate(self, cid: str) -> None:
         """Make it its instance's active VM, and the others inactive. Raises NotFoundError."""
@@ -129,7 +133,7 @@ class Vms(database.Repository):
         """Forget a VM that is gone. Nothing happens when it was forgotten before."""
         self._delete(_table, _table.c.cid == cid)
 
-    def orphan(self, cid: str, instance_name: str, ips: tuple[str, ...] = ()) -> OrphanedVm:
+    def orphan(self, cid: str, instance_name: str, ips: tuple[str, ...] = ()) -> OrphanedVmRow:
         """Turn a VM into an orphaned one: its row moves, and these `ips` are reserved by it from now on. Raises NotFoundError."""
         with self._db.write():
             vm = self.get(cid)
@@ -144,11 +148,11 @@ class Vms(database.Repository):
             self.delete(cid)
         return self.orphans_by_cid()[cid]
 
-    def orphans(self) -> list[OrphanedVm]:
+    def orphans(self) -> list[OrphanedVmRow]:
         """Oldest first, with the addresses that they hold."""
         return list(self.orphans_by_cid().values())
 
-    def orphans_by_cid(self) -> dict[str, OrphanedVm]:
+    def orphans_by_cid(self) -> dict[str, OrphanedVmRow]:
         """As `orphans`, by cid."""
         table, held = tables.orphaned_vms, tables.addresses
         ips: dict[str, list[str]] = {}
@@ -157,7 +161,7 @@ class Vms(database.Repository):
             query = sa.select(held.c.orphaned_vm_cid, held.c.ip).where(held.c.orphaned_vm_cid.is_not(None)).order_by(held.c.id)
             for cid, ip in connection.execute(query):
                 ips.setdefault(cid, []).append(ip)
-        return {row["cid"]: OrphanedVm(**row, ips=tuple(ips.get(row["cid"], ()))) for row in rows}
+        return {row["cid"]: OrphanedVmRow(**row, ips=tuple(ips.get(row["cid"], ()))) for row in rows}
 
     def forget_orphan(self, cid: str) -> None:
         """The orphaned VM is gone; its addresses become free."""
