@@ -128,7 +128,9 @@ class SharedProvider:
 class NumericIds:
     """Stable numbers for short DNS names: AZ name, network name, `GROUP` or link group name, instance uuid -> id.
 
-    The planner asks for missing ones through `Blueprint.needs_ids`; the caller assigns and stores them before rendering.
+    The planner asks for missing ones through `Blueprint.needs_ids`; the caller assigns and stores them before rendering, and designs
+    again with them. Keys of `groups` are group names of this deployment for its instance groups, and `link:NAME-TYPE` for the groups
+    of its link providers, so that the two kinds never meet.
     """
 
     azs: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -139,7 +141,10 @@ class NumericIds:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Of one deploy. `recreate`, `restart` and states are limited to `selected` (`GROUP` or `GROUP/INDEX-OR-UUID`) when it is not empty."""
+    """Of one deploy. `recreate` and `restart` are limited to `selected` (`GROUP` or `GROUP/INDEX-OR-UUID`) when it is not empty.
+
+    With `skip_unselected` nothing at all happens to what is not selected. `errand_groups` are errand groups whose machines are wanted now.
+    """
 
     recreate: bool = False
     restart: bool = False
@@ -151,6 +156,7 @@ class Options:
     max_in_flight: str = ""
     skip_drain: tuple[str, ...] = ()
     skip_unselected: bool = False
+    errand_groups: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +186,9 @@ class JobPlan:
 
     `links` maps consumed link names to link content: {instances: [{name, id, index, az, address, bootstrap, ...}], properties, address,
     and what `.address(...)` needs: group_name, default_network, deployment_name, domain, use_short_dns_addresses, use_link_dns_names}.
-    `variables_deployment` of link content names the deployment in whose namespace its placeholders are resolved.
+    `variables_deployment` of link content names the deployment in whose namespace its placeholders are resolved. `provides` are
+    {name, type, group} of the job's own link providers, `group` being the link group's number as text. The dicts are shared by all
+    instances of a group: read, never change.
     """
 
     name: str
@@ -200,13 +208,18 @@ class JobPlan:
 
 @dataclasses.dataclass(frozen=True)
 class PackageRef:
-    """A package that a group's machines need, not yet compiled: name and release tell which."""
+    """A package that a group's machines need, not yet compiled: name and release tell which.
+
+    `dependency_key` is the compact JSON of its dependencies (release contract, section 9), `key` the compiled cache key to look it up by.
+    """
 
     name: str
     release: str
     release_version: str
     version: str
     fingerprint: str
+    dependency_key: str = "[]"
+    key: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,11 +237,17 @@ class NetworkSettings:
     cloud_properties: Tree
     dns_record_name: str
     kind: str
+    nic_group: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class InstanceSpec:
-    """What one instance should be. Everything the executor and the templates need; `to_dict` is stored after success."""
+    """What one instance should be. Everything the executor and the templates need.
+
+    `tags` are the deployment's (runtime config tags included); `group_tags` are added when a VM is made, and never cause a change.
+    `link_groups` are the `NAME-TYPE` of the links the group provides. `cloud_properties` are merged without what the CPI computes
+    from `vm_resources`, which goes on top. What is stored after success is `changes.record(change)`, which holds `to_dict()`.
+    """
 
     deployment: str
     group: str
@@ -255,6 +274,10 @@ class InstanceSpec:
     dns_domain: str = "bosh"
     use_dns_addresses: bool = False
     use_short_dns_addresses: bool = False
+    use_link_dns_names: bool = False
+    group_tags: Tree = dataclasses.field(default_factory=_tree)
+    link_groups: tuple[str, ...] = ()
+    trusted_certs_sha1: str = ""
 
     @property
     def name(self) -> str:
@@ -300,7 +323,9 @@ class Provider:
 class Blueprint:
     """The wanted deployment: instances in manifest order of groups, then planned order; what is obsolete; the links.
 
-    `needs_ids` lists (kind, key) pairs that have no number yet; kind is az, network, group or instance.
+    `needs_ids` lists (kind, key) pairs that have no number yet; kind is az, network, group or instance. `variable_links` maps variable
+    names to {consumer name: link content}. `obsolete_owner` maps ids of obsolete instances to the wanted group they are deleted with;
+    those of removed groups are absent.
     """
 
     request: Request
@@ -309,6 +334,8 @@ class Blueprint:
     providers: tuple[Provider, ...]
     needs_ids: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    variable_links: Mapping[str, Tree] = dataclasses.field(default_factory=dict)
+    obsolete_owner: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def group(self, name: str) -> tuple[PlacedInstance, ...]:
         return tuple(item for item in self.instances if item.spec.group == name)
@@ -316,7 +343,12 @@ class Blueprint:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What will be done to one instance, and why. For DELETE `spec` is None; `observed` is None for a new instance."""
+    """What will be done to one instance, and why. For DELETE `spec` is None; `observed` is None for a new instance.
+
+    KEEP touches no machine, but rows may move: a new instance that is wanted detached, or of an errand group, is written down with its
+    addresses, and reasons of a KEEP tell what waits until the instance is started. `stopped` and `detached` of `spec.state` hold for
+    every action: a stopped instance is updated or recreated without starting its jobs.
+    """
 
     action: Action
     group: str
@@ -331,6 +363,8 @@ class Change:
     configuration_hash: str = ""
     hot_swap: bool = False
     disk_change: bool = False
+    migrated_from: str = ""
+    resolved: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -342,6 +376,11 @@ class Change:
 
     def has(self, kind: str) -> bool:
         return any(reason.kind == kind for reason in self.reasons)
+
+    @property
+    def replaces_vm(self) -> bool:
+        """Whether it ends with a machine that was not there before."""
+        return self.action in (Action.CREATE, Action.RECREATE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -388,6 +427,7 @@ class Plan:
     removed_groups: tuple[str, ...]
     runs: tuple[tuple[GroupPlan, ...], ...]
     warnings: tuple[str, ...] = ()
+    compilations: tuple[Compile, ...] = ()
 
     @property
     def is_empty(self) -> bool:

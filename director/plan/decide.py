@@ -1,0 +1,191 @@
+"""What will be done to each instance, and why; then in which order. Source: planning contract, sections 7, 8, 15, 17, 19."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+from director.diagnostics import Diagnostic
+from director.errors import PlanError
+from director.manifest.model import InstanceGroup
+from director.plan import changes
+from director.plan.model import Action, Blueprint, Change, Options, PlacedInstance, Plan, Reason
+from director.plan.packages import compilations
+from director.plan.waves import group_plans
+from director.plan.wishes import Wishes
+
+_TIMED_OUT = 450002
+_IGNORED = "You have ignored instances. They will not be changed."
+
+
+def decide(
+    blueprint: Blueprint, configuration_hashes: Mapping[str, str], *, resolved: changes.Digest | None = None,
+    compiled: Container[str] | None = None,
+) -> Plan:
+    """The plan for a blueprint.
+
+    `configuration_hashes` maps instance ids to hashes of rendered templates; an instance that was not rendered (errand groups) has
+    none. `resolved` gives digests of trees after their variables were filled in, without it rotated variables go unseen in cloud
+    properties. `compiled` holds keys of compiled packages; without it the plan lists no compilations.
+    Raises PlanError when agents do not respond and `fix` is not set, or when a size cannot be calculated.
+    """
+    request = blueprint.request
+    deciding = _Deciding(blueprint, configuration_hashes, resolved)
+    deciding.check_agents()
+    by_group: dict[str, list[Change]] = {group.name: [] for group in request.manifest.instance_groups}
+    removed: list[Change] = []
+    for observed in blueprint.obsolete:
+        if deciding.wishes.touched(observed.group, observed.id, observed.index):
+            owner = blueprint.obsolete_owner.get(observed.id)
+            change = Change(
+                Action.DELETE, observed.group, observed.id, observed.index, observed.az, (_obsolete(owner),), None, observed,
+                released=observed.reservations)
+            (by_group[owner] if owner else removed).append(change)
+    for placed in blueprint.instances:
+        by_group[placed.spec.group].append(deciding.change(placed))
+    all_changes = (*removed, *(change for items in by_group.values() for change in items))
+    ignored = any(item.ignored for item in request.observed)
+    return Plan(
+        request.manifest.name, all_changes, tuple(dict.fromkeys(change.group for change in removed)),
+        group_plans(request.manifest.instance_groups, by_group, first_deploy=request.first_deploy, options=request.options),
+        (*blueprint.warnings, *((_IGNORED,) if ignored else ())),
+        () if compiled is None else compilations(blueprint, compiled))
+
+
+class _Deciding:
+    """One decision; holds what all instances share."""
+
+    def __init__(self, blueprint: Blueprint, hashes: Mapping[str, str], resolved: changes.Digest | None) -> None:
+        self._blueprint = blueprint
+        self._options: Options = blueprint.request.options
+        self._hashes = hashes
+        self._resolved = resolved
+        self._groups: dict[str, InstanceGroup] = {group.name: group for group in blueprint.request.manifest.instance_groups}
+        self._awake_errands = _awake_errands(blueprint)
+        self.wishes = Wishes(self._options)
+
+    def check_agents(self) -> None:
+        """An agent that does not respond ends a deploy, unless it may be fixed by recreating its machine."""
+        silent = [
+            placed for placed in self._blueprint.instances if placed.observed and placed.observed.vm and not placed.observed.ignored
+            and placed.observed.vm.agent_state == "unresponsive" and self._touched(placed)]
+        if silent and not self._options.fix:
+            raise PlanError.of(
+                Diagnostic(
+                    f"{placed.spec.label}: the agent does not respond", code=_TIMED_OUT,
+                    detail="Its state is unknown, so nothing can be changed on it safely.",
+                    suggestion="Deploy with --fix to replace machines that do not respond, or look at the machine itself.")
+                for placed in silent)
+
+    def change(self, placed: PlacedInstance) -> Change:
+        spec, observed = placed.spec, placed.observed
+        base = Change(
+            Action.KEEP, spec.group, spec.id, spec.index, spec.az, (), spec, observed, placed.reservations, placed.released,
+            self._hashes.get(spec.id, ""), migrated_from=placed.migrated_from)
+        if observed is not None and observed.ignored:
+            return dataclasses.replace(base, reservations=observed.reservations, released=())
+        base = dataclasses.replace(base, resolved=changes.resolved_digests(spec, self._resolved))
+        if not self._touched(placed):
+            held = observed.reservations if observed else placed.reservations
+            return dataclasses.replace(base, reservations=held, released=())
+        if spec.lifecycle == "errand" and spec.group not in self._awake_errands:
+            return base
+        if observed is None or observed.vm is None:
+            return self._without_vm(base, placed)
+        return self._with_vm(base, placed, tuple(self._reasons(placed, base.resolved)))
+
+    def _without_vm(self, base: Change, placed: PlacedInstance) -> Change:
+        if placed.spec.state == "detached":
+            return base
+        if placed.observed is None:
+            reason = Reason("new", "a new instance", line=self._line(placed))
+        else:
+            reason = Reason("state", "has no machine", placed.observed.state, placed.spec.state)
+        return dataclasses.replace(base, action=Action.CREATE, reasons=(reason,), disk_change=self._disk_changes(placed, base.resolved))
+
+    def _with_vm(self, base: Change, placed: PlacedInstance, reasons: tuple[Reason, ...]) -> Change:
+        if not reasons:
+            return base
+        replaces = any(reason.kind in changes.RECREATING for reason in reasons)
+        disk = any(reason.kind in ("persistent_disk", "recreate_persistent_disks") for reason in reasons)
+        change = dataclasses.replace(base, reasons=reasons, disk_change=disk)
+        if placed.spec.state != "started":
+            return self._not_started(change, placed)
+        if replaces:
+            return dataclasses.replace(change, action=Action.RECREATE, hot_swap=self._hot_swap(placed))
+        return dataclasses.replace(change, action=Action.METADATA if changes.is_minimal(reasons) else Action.UPDATE)
+
+    def _not_started(self, change: Change, placed: PlacedInstance) -> Change:
+        """A stopped instance keeps its machine: what replaces the machine waits until it is started."""
+        held = {(item.network, item.ip) for item in change.reservations}
+        kept = tuple(item for item in change.released if (item.network, item.ip) not in held)
+        if placed.spec.state == "detached":
+            return dataclasses.replace(change, action=Action.STOP, disk_change=False)
+        change = dataclasses.replace(change, reservations=(*change.reservations, *kept), released=())
+        if change.has("state"):
+            return dataclasses.replace(change, action=Action.STOP, disk_change=False)
+        now = [reason for reason in change.reasons if reason.kind not in changes.RECREATING]
+        if not now:
+            return dataclasses.replace(change, disk_change=False)
+        return dataclasses.replace(change, action=Action.METADATA if changes.is_minimal(now) else Action.UPDATE)
+
+    def _reasons(self, placed: PlacedInstance, digests: Mapping[str, str]) -> Iterator[Reason]:
+        """All that is different, in the order of the change list."""
+        spec, observed = placed.spec, placed.observed
+        assert observed is not None and observed.vm is not None
+        group, applied, line = self._groups[spec.group], observed.applied, self._line(placed)
+        if observed.dirty:
+            yield Reason("dirty", "its last update did not complete")
+        if self.wishes.restart(group, spec.id, spec.index):
+            yield Reason("restart", "a restart was asked for")
+        silent = observed.vm.agent_state == "unresponsive"
+        if silent or self.wishes.recreate(group, observed, spec.index):
+            yield Reason("recreate", "the agent does not respond" if silent else "its machine was asked to be recreated")
+        if self._options.recreate_persistent_disks and observed.disks and self.wishes.selected(spec.group, spec.id, spec.index):
+            yield Reason("recreate_persistent_disks", "its persistent disk was asked to be recreated")
+        yield from changes.vm_reasons(placed, digests, line)
+        found: Sequence[Reason | None] = (
+            changes.packages_reason(spec, applied, line),
+            changes.disk_reason(spec, digests.get("disks", ""), observed, line),
+            changes.configuration_reason(spec, self._hashes.get(spec.id, ""), applied, line) if "jobs" in applied else None,
+            changes.job_reason(spec, applied, line),
+            changes.state_reason(spec.state, observed) if spec.lifecycle != "errand" else None,
+            changes.dns_reason(spec, applied),
+            changes.trusted_certs_reason(spec, applied),
+            changes.tags_reason(spec, applied, line),
+        )
+        yield from (reason for reason in found if reason is not None)
+        if "jobs" not in applied and not observed.dirty:
+            yield Reason("dirty", "nothing is recorded of what was installed on it")
+        if spec.lifecycle == "errand":
+            yield Reason("errand", "machines of an errand are updated on every deploy")
+
+    def _disk_changes(self, placed: PlacedInstance, digests: Mapping[str, str]) -> bool:
+        if placed.observed is None:
+            return bool(placed.spec.disks)
+        return self._options.recreate_persistent_disks or changes.disk_reason(placed.spec, digests.get("disks", ""), placed.observed) is not None
+
+    def _hot_swap(self, placed: PlacedInstance) -> bool:
+        """The design gave it new addresses throughout, which is what a second machine needs."""
+        assert placed.observed is not None and placed.observed.vm is not None
+        if self._groups[placed.spec.group].update.vm_strategy != "create-swap-delete" or placed.observed.vm.agent_state == "unresponsive":
+            return False
+        held = {item.ip for item in placed.observed.reservations if item.kind != "cloud"}
+        return all(item.kind == "cloud" or (item.kind == "dynamic" and item.ip not in held) for item in placed.reservations)
+
+    def _touched(self, placed: PlacedInstance) -> bool:
+        return self.wishes.touched(placed.spec.group, placed.spec.id, placed.spec.index)
+
+    def _line(self, placed: PlacedInstance) -> int | None:
+        return self._groups[placed.spec.group].line
+
+
+def _awake_errands(blueprint: Blueprint) -> frozenset[str]:
+    """Errand groups that have a machine now, or whose machines are wanted."""
+    alive: Iterable[str] = (
+        placed.spec.group for placed in blueprint.instances if placed.spec.lifecycle == "errand" and placed.observed and placed.observed.vm)
+    return frozenset((*alive, *blueprint.request.options.errand_groups))
+
+
+def _obsolete(owner: str | None) -> Reason:
+    return Reason("obsolete", f"instance group '{owner}' no longer wants it" if owner else "its instance group is not in the manifest")
