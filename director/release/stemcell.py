@@ -57,7 +57,8 @@ def read_stemcell(path: Path, *, workdir: Path | None = None, limits: tar.Limits
             raise errors.ReleaseError(f"There is no stemcell at '{path}'")
         return _parsed(path.read_text("utf-8", errors="replace"), path.name, None, contextlib.ExitStack())
     if not path.is_file():
-        raise errors.ReleaseError(f"There is no stemcell at '{path}'", suggestion="Give a stemcell archive, or the YAML of a light stemcell.")
+        hint = "Give a stemcell archive, or the YAML of a light stemcell."
+        raise errors.ReleaseError(f"There is no stemcell at '{path}'", suggestion=hint)
     with contextlib.ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stemcell-", dir=workdir)))
         # Images are mostly empty space: a high ratio is normal here.
