@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from director.diagnostics import Diagnostic
+
 Tree = dict[str, Any]
 
 
@@ -139,13 +141,18 @@ class InstanceGroup:
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
-    """`name` is as written; `update_mode` is no-overwrite, overwrite or converge; `consumes` maps link names to options."""
+    """`name` is as written; `update_mode` is no-overwrite, overwrite or converge; `consumes` maps link names to options.
+
+    `update_strategy` is on-deploy or on-stemcell-change.
+    """
 
     name: str
     type: str
     options: Tree = dataclasses.field(default_factory=_tree)
     update_mode: str = ""
     consumes: Tree = dataclasses.field(default_factory=_tree)
+    update_strategy: str = "on-deploy"
+    line: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +167,7 @@ class Manifest:
     variables: tuple[Variable, ...] = ()
     features: Features = Features()
     tags: Tree = dataclasses.field(default_factory=_tree)
+    warnings: tuple[Diagnostic, ...] = dataclasses.field(default=(), compare=False)
 
     def group(self, name: str) -> InstanceGroup | None:
         return next((group for group in self.instance_groups if group.name == name), None)
@@ -236,6 +244,7 @@ class CloudConfig:
     vm_types: tuple[NamedProperties, ...] = ()
     vm_extensions: tuple[NamedProperties, ...] = ()
     disk_types: tuple[DiskType, ...] = ()
+    warnings: tuple[Diagnostic, ...] = dataclasses.field(default=(), compare=False)
 
     def az(self, name: str) -> Az | None:
         return next((az for az in self.azs if az.name == name), None)

@@ -1,0 +1,64 @@
+"""The language's sections: one annotated file each, read by the validator and printed by `describe`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib.resources
+from collections.abc import Mapping
+from typing import Any
+
+from director.manifest.load import load_yaml
+
+NO_DEFAULT = object()
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One key of a section. `type` is String, Integer, Boolean, Hash, Array, `Array of String` or Any; `of` the section of a Hash or of an
+    Array's items; `free` maps are not looked into."""
+
+    name: str
+    type: str
+    required: bool = False
+    default: Any = None
+    has_default: bool = False
+    minimum: int | None = None
+    one_of: tuple[str, ...] = ()
+    of: str = ""
+    free: bool = False
+    deprecated: str = ""
+    example: Any = NO_DEFAULT
+    about: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    name: str
+    about: str
+    keys: Mapping[str, Key]
+
+    def near(self, word: str, cutoff: float) -> str | None:
+        """The key that looks most like `word`."""
+        found = difflib.get_close_matches(word, list(self.keys), n=1, cutoff=cutoff)
+        return found[0] if found else None
+
+
+@functools.cache
+def section(name: str) -> Section:
+    """Read a section's file. Raises KeyError for a name that is none."""
+    source = importlib.resources.files(__package__).joinpath(f"{name}.yml")
+    if "/" in name or not source.is_file():
+        raise KeyError(name)
+    tree = load_yaml(source.read_text(encoding="utf-8"), f"{name}.yml").tree
+    keys = {}
+    for key, row in tree["keys"].items():
+        words = {**row, "one_of": tuple(row.get("one_of", ())), "has_default": "default" in row}
+        keys[key] = Key(name=key, **words)
+    return Section(name, tree["about"], keys)
+
+
+def sections() -> list[str]:
+    """The names that `section` and `describe` know, sorted."""
+    return sorted(item.name.removesuffix(".yml") for item in importlib.resources.files(__package__).iterdir() if item.name.endswith(".yml"))
