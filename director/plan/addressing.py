@@ -30,7 +30,8 @@ class Addressing:
         if not self.use_short:
             return instance_name(instance_id, group, network, self.deployment, self.domain)
         return encode_short_query(
-            self.group_id(group, link_group), self.ids.networks.get(network, 0), self.domain, instance_num=self.ids.instances.get(instance_id, 0))
+            self.group_id(group, link_group), self.ids.networks.get(network, 0), self.domain,
+            instance_num=self.ids.instances.get(instance_id, 0))
 
     def group_dns(self, group: str, network: str, link_group: str = "") -> str:
         """The query name of the whole group, default health."""

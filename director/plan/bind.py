@@ -63,7 +63,9 @@ def ordered(value: Any) -> Any:
 
 def ruby_class(value: Any) -> str:
     """The class name the reference prints for a value."""
-    names = {bool: "TrueClass" if value is True else "FalseClass", str: "String", int: "Integer", float: "Float", list: "Array", tuple: "Array"}
+    if isinstance(value, bool):
+        return "TrueClass" if value else "FalseClass"
+    names = {str: "String", int: "Integer", float: "Float", list: "Array", tuple: "Array"}
     return names.get(type(value), "NilClass" if value is None else type(value).__name__)
 
 

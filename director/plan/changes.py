@@ -20,7 +20,8 @@ RECREATING: Final = frozenset({"recreate", "cloud_properties", "stemcell", "env"
 _MINIMAL: Final = frozenset({"dns", "tags"})
 _RUNNING: Final = frozenset({"running", "starting", "failing"})
 _PLACEHOLDER: Final = re.compile(r"\(\(.*?\)\)")
-VM_KEYS: Final = ("stemcell_name", "stemcell_version", "stemcell_os", "cpi", "cloud_properties", "vm_resources", "env", "networks", "resolved")
+VM_KEYS: Final = (
+    "stemcell_name", "stemcell_version", "stemcell_os", "cpi", "cloud_properties", "vm_resources", "env", "networks", "resolved")
 
 
 def normal(value: Any) -> Any:
@@ -46,7 +47,9 @@ def stemcell_reason(name: str, version: str, applied: Tree, line: int | None = N
     return Reason("stemcell", "stemcell changes", before, after, line)
 
 
-def cloud_properties_reason(wanted: Tree, resources: Mapping[str, int] | None, digest: str, applied: Tree, line: int | None = None) -> Reason | None:
+def cloud_properties_reason(
+    wanted: Tree, resources: Mapping[str, int] | None, digest: str, applied: Tree, line: int | None = None,
+) -> Reason | None:
     """`digest` is that of the resolved properties, '' when unknown."""
     if "cloud_properties" not in applied:
         return None
@@ -67,7 +70,8 @@ def env_reason(wanted: Tree, applied: Tree, line: int | None = None) -> Reason |
 
 
 def network_reason(
-    settings: Iterable[NetworkSettings], reservations: Iterable[Reservation], digest: str, observed: ObservedInstance, line: int | None = None,
+    settings: Iterable[NetworkSettings], reservations: Iterable[Reservation], digest: str, observed: ObservedInstance,
+    line: int | None = None,
 ) -> Reason | None:
     """New or given up addresses, or other settings of the networks. The order and the names of networks do not count."""
     settings = tuple(settings)
@@ -83,7 +87,8 @@ def network_reason(
             {name: json.loads(view) for name, view in old.items()}, {name: json.loads(view) for name, view in new.items()}, literals=True)
         return Reason("network", "network settings change", before, after, line)
     trees = {item.network: item.cloud_properties for item in settings}
-    return _rotated("networks", "a variable in a network's cloud properties has a new value", digest, observed.applied, trees, line, "network")
+    text = "a variable in a network's cloud properties has a new value"
+    return _rotated("networks", text, digest, observed.applied, trees, line, "network")
 
 
 def configuration_reason(spec: InstanceSpec, digest: str, applied: Tree, line: int | None = None) -> Reason | None:
@@ -93,7 +98,9 @@ def configuration_reason(spec: InstanceSpec, digest: str, applied: Tree, line: i
     old = {job["name"]: job.get("properties", {}) for job in applied.get("jobs", ())}
     new = {job.name: job.properties for job in spec.jobs}
     before, after = _shown(normal(old), normal(new), literals=False)
-    text = "rendered templates differ" + ("" if before or after else ": no property changed, so links, addresses, variables or templates did")
+    text = "rendered templates differ"
+    if not before and not after:
+        text += ": no property changed, so links, addresses, variables or templates did"
     return Reason("configuration", text, before, after, line)
 
 
@@ -129,7 +136,8 @@ def disk_reason(spec: InstanceSpec, digest: str, observed: ObservedInstance, lin
         text = "persistent disk changes" if before != after else "cloud properties of the persistent disk change"
         return Reason("persistent_disk", text, before, after, line)
     trees = {disk.name: disk.cloud_properties for disk in spec.disks}
-    return _rotated("disks", "a variable in the disk's cloud properties has a new value", digest, observed.applied, trees, line, "persistent_disk")
+    text = "a variable in the disk's cloud properties has a new value"
+    return _rotated("disks", text, digest, observed.applied, trees, line, "persistent_disk")
 
 
 def state_reason(wanted: str, observed: ObservedInstance) -> Reason | None:
@@ -238,14 +246,18 @@ def _fields(item: NetworkSettings) -> Tree:
 
 
 def _view(item: Mapping[str, Any]) -> str:
-    skipped = {"network", "dns_record_name", "kind"} | ({"ip", "netmask", "gateway", "prefix_length"} if item["type"] == "dynamic" else set())
+    skipped = {"network", "dns_record_name", "kind"}
+    if item["type"] == "dynamic":
+        skipped |= {"ip", "netmask", "gateway", "prefix_length"}
     return json.dumps(normal({key: value for key, value in item.items() if key not in skipped}), sort_keys=True)
 
 
 def _dns_view(source: Mapping[str, Any], networks: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     base = f"{source['id']}.{source['group']}"
-    facts = {f"{base}.{item['network']}.{source['deployment']}.{source['dns_domain']} {'' if item['type'] == 'dynamic' else item['ip']}".strip()
-             for item in networks}
+    facts = set()
+    for item in networks:
+        name = f"{base}.{item['network']}.{source['deployment']}.{source['dns_domain']}"
+        facts.add(name if item["type"] == "dynamic" else f"{name} {item['ip']}")
     facts.add(f"index {source['index']}")
     facts.add(f"az {source['az']}")
     facts.update(f"link {name}" for name in source.get("link_groups", ()))
@@ -262,7 +274,8 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _named(old: Mapping[str, str], new: Mapping[str, str], names: Iterable[str]) -> tuple[str, str]:
     names = list(names)
-    return (", ".join(f"{name}/{old[name]}" for name in names if name in old), ", ".join(f"{name}/{new[name]}" for name in names if name in new))
+    before, after = (", ".join(f"{name}/{side[name]}" for name in names if name in side) for side in (old, new))
+    return before, after
 
 
 def _disk_text(name: str, size: int) -> str:

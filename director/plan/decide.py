@@ -132,7 +132,8 @@ class _Deciding:
     def _reasons(self, placed: PlacedInstance, digests: Mapping[str, str]) -> Iterator[Reason]:
         """All that is different, in the order of the change list."""
         spec, observed = placed.spec, placed.observed
-        assert observed is not None and observed.vm is not None
+        assert observed is not None
+        assert observed.vm is not None
         group, applied, line = self._groups[spec.group], observed.applied, self._line(placed)
         if observed.dirty:
             yield Reason("dirty", "its last update did not complete")
@@ -163,11 +164,13 @@ class _Deciding:
     def _disk_changes(self, placed: PlacedInstance, digests: Mapping[str, str]) -> bool:
         if placed.observed is None:
             return bool(placed.spec.disks)
-        return self._options.recreate_persistent_disks or changes.disk_reason(placed.spec, digests.get("disks", ""), placed.observed) is not None
+        differs = changes.disk_reason(placed.spec, digests.get("disks", ""), placed.observed)
+        return self._options.recreate_persistent_disks or differs is not None
 
     def _hot_swap(self, placed: PlacedInstance) -> bool:
         """The design gave it new addresses throughout, which is what a second machine needs."""
-        assert placed.observed is not None and placed.observed.vm is not None
+        assert placed.observed is not None
+        assert placed.observed.vm is not None
         if self._groups[placed.spec.group].update.vm_strategy != "create-swap-delete" or placed.observed.vm.agent_state == "unresponsive":
             return False
         held = {item.ip for item in placed.observed.reservations if item.kind != "cloud"}

@@ -9,8 +9,8 @@ from director.diagnostics import Diagnostics
 from director.errors import PlanError
 from director.manifest.model import InstanceGroup
 from director.plan import changes
-from director.plan.addressing import addressing_of
 from director.plan.addresses import Pools, number_of
+from director.plan.addressing import addressing_of
 from director.plan.existing import Existing, claim
 from director.plan.identity import assign_indexes, bootstrap_of
 from director.plan.jobs import Catalog, GroupJobs

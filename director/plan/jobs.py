@@ -59,7 +59,8 @@ class Catalog:
         for ref in group.jobs:
             spec = self._job(group, ref, where)
             if spec is not None:
-                properties = bind(spec, ref.properties, self._report, Where(line=group.line, path=f"instance_groups/{group.name}/jobs/{ref.name}"))
+                at_job = Where(line=group.line, path=f"instance_groups/{group.name}/jobs/{ref.name}")
+                properties = bind(spec, ref.properties, self._report, at_job)
                 bound.append(BoundJob(ref, spec, self._plan(ref, spec, properties)))
         specs = [item.spec for item in bound]
         check_collisions(group, specs, self._packages, self._report)

@@ -385,7 +385,7 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Wave:
-    """Instances updated together, at most `parallel` at a time, after which the next wave starts. `canary` waves use the canary watch time."""
+    """Instances updated together, at most `parallel` at a time; then the next wave starts. `canary` waves use the canary watch time."""
 
     group: str
     az: str

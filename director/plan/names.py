@@ -46,7 +46,8 @@ def encode_short_query(
     initial_health_check: str = "", instance_num: int | None = None,
 ) -> str:
     """The numbered query name: `q-m42n3s0.q-g1.DOMAIN`; without `instance_num` it asks for the whole group."""
-    codes = _codes(az_ids=az_ids, status=status, initial_health_check=initial_health_check, network_id=network_id, instance_num=instance_num)
+    codes = _codes(
+        az_ids=az_ids, status=status, initial_health_check=initial_health_check, network_id=network_id, instance_num=instance_num)
     return f"q-{codes}.q-g{group_id}.{domain}"
 
 

@@ -168,7 +168,8 @@ def _check_exported(
 def _no_source(title: str, packages: ReleasePackages, missing: list[tuple[str, str]], stemcells: frozenset[str]) -> str:
     head = f"\nCan't use release '{title}'. It references packages without source code and are not compiled against "
     if len(stemcells) == 1:
-        return head + f"stemcell '{next(iter(stemcells))}':" + "".join(f"\n - '{name}/{_fingerprint(packages, name)}'" for name, _ in missing)
+        lines = (f"\n - '{name}/{_fingerprint(packages, name)}'" for name, _ in missing)
+        return head + f"stemcell '{next(iter(stemcells))}':" + "".join(lines)
     return head + "intended stemcells:" + "".join(
         f"\n - '{name}/{_fingerprint(packages, name)}' against stemcell '{stemcell}'" for name, stemcell in missing)
 

@@ -74,8 +74,8 @@ class Reserver:
             else:
                 left.append(held)
         for held in left:
-            for wanted in self._group.networks:
-                if wanted.name not in kept and held.ip and held.kind != "cloud" and self._fits(holder, wanted, held, static_ips.get(wanted.name)):
+            for wanted in self._group.networks if held.ip and held.kind != "cloud" else ():
+                if wanted.name not in kept and self._fits(holder, wanted, held, static_ips.get(wanted.name)):
                     kept[wanted.name] = dataclasses.replace(held, network=wanted.name)
                     break
         return kept
@@ -88,7 +88,7 @@ class Reserver:
         if kind == "dynamic":
             return held.kind == "cloud" and held.network == wanted.name
         if kind == "vip":
-            return held.kind == "vip" and held.ip == static_ip if static_ip else held.kind == "vip" and _vip_subnet(pool, held.ip, holder.az)
+            return held.kind == "vip" and (held.ip == static_ip if static_ip else _vip_subnet(pool, held.ip, holder.az))
         if held.kind not in ("static", "dynamic") or not held.ip or (held.kind == "static") != (static_ip is not None):
             return False
         number = number_of(held.ip)
@@ -100,7 +100,8 @@ class Reserver:
     def _new(self, holder: Holder, wanted: GroupNetwork, static_ip: str | None) -> Reservation | None:
         pool = self._pools.network(wanted.name)
         if pool is None:
-            self._report.add(f"Instance group '{self._group.name}' references an unknown network '{wanted.name}'", where=self._where, code=150001)
+            self._report.add(
+                f"Instance group '{self._group.name}' references an unknown network '{wanted.name}'", where=self._where, code=150001)
             return None
         if pool.definition.type == "dynamic":
             return Reservation(wanted.name, "", "cloud")
@@ -163,14 +164,14 @@ class Reserver:
         self._report.add(
             f"Failed to reserve IP for '{holder.label}' for {kind} network '{pool.definition.name}': no more available",
             where=self._where, code=NO_MORE,
-            suggestion="Give the network a larger range or another subnet for this availability zone, or fewer reserved and static addresses.")
+            suggestion="Give the network a larger range or another subnet for this AZ, or fewer reserved and static addresses.")
 
     def _label(self, holder: Holder) -> str:
         return f"instance '{self._group.name}/{holder.id}' from deployment '{self._deployment}'"
 
 
 def vip_choices(group: InstanceGroup, pools: Pools, held: Sequence[Sequence[Reservation]]) -> list[dict[str, str]]:
-    """Listed virtual addresses per instance, network -> address: an instance keeps its own while listed, others take what is left in order."""
+    """Listed virtual addresses per instance, network -> address: it keeps its own while listed, others take what is left in order."""
     chosen: list[dict[str, str]] = [{} for _ in held]
     for network in group.networks:
         pool = pools.network(network.name)

@@ -79,7 +79,7 @@ def disk_metadata(spec: InstanceSpec, director_name: str, attached_at: str) -> d
 def network_settings(
     deployment: str, group: InstanceGroup, index: int, az: str, domain: str, reservations: Mapping[str, Reservation], pools: Pools,
 ) -> tuple[NetworkSettings, ...]:
-    """Settings on each of the group's networks, in the group's order. Networks without a reservation (an error told elsewhere) are left out."""
+    """Settings on each of the group's networks, in its order. Those without a reservation (an error told elsewhere) are left out."""
     settings = []
     for wanted in group.networks:
         pool, reservation = pools.network(wanted.name), reservations.get(wanted.name)

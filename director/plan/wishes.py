@@ -54,7 +54,9 @@ class Wishes:
         return limit is None or observed.dirty or made is None or made < limit
 
 
-def check(deployment: str, groups: Iterable[InstanceGroup], observed: Iterable[ObservedInstance], options: Options, report: Diagnostics) -> None:
+def check(
+    deployment: str, groups: Iterable[InstanceGroup], observed: Iterable[ObservedInstance], options: Options, report: Diagnostics,
+) -> None:
     """Requests that name instances that do not exist, or ignored ones."""
     by_name: dict[str, dict[str, ObservedInstance]] = {}
     for instance in observed:
