@@ -1,0 +1,32 @@
+"""What an action is."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Dict, NamedTuple
+
+from ..errors import InvalidArguments
+from ..host import Call
+
+
+class Action(NamedTuple):
+    """`run(call, **arguments)` and its nature.
+
+    asynchronous: may take long; runs alone, in order. loggable: arguments and errors hold no secret. cancellable: looks at
+    `call.cancelled`; others end as they would.
+    """
+
+    run: Callable[..., Any]
+    asynchronous: bool = False
+    loggable: bool = True
+    cancellable: bool = False
+
+    def call(self, call: Call, arguments: Dict[str, Any]) -> Any:
+        """Run it. Raises InvalidArguments when the arguments do not fit."""
+        try:
+            inspect.signature(self.run).bind(call, **arguments)
+        except TypeError as error:
+            raise InvalidArguments("Arguments do not fit the action: %s" % error) from error
+        if self.cancellable:
+            call.check()
+        return self.run(call, **arguments)
