@@ -31,8 +31,8 @@ def command(session: Session, url: str, fix: bool, name: str, version: str, sha1
         if not (name and version):
             from director.release import stemcell
 
-            found = stemcell.read_stemcell(path)
-            name, version = found.name, found.version
+            with stemcell.read_stemcell(path) as found:
+                name, version = found.name, found.version
     if not fix and name and version and not session.client.stemcell_needed(name, version):
         session.ui.line(f"Stemcell '{name}/{version}' already exists.")
     elif remote:

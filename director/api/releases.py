@@ -1,0 +1,167 @@
+"""Releases. Source: director API contract, section 6.7."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from director.api import uploads
+from director.api.calls import Call, answer, unsupported
+from director.errors import ManifestError, NotFoundError, ReleaseError, UsageError
+from director.manifest.load import load_yaml
+from director.release import versions
+from director.release.model import LinkSpec, Release
+
+UNKNOWN, UNKNOWN_VERSION, BAD_MANIFEST = 30005, 30006, 440001
+
+
+def index(call: Call) -> Response:
+    """By name, versions ascending."""
+    store = call.services.store
+    used = {(name, version) for _deployment, name, version in store.deployments.releases()}
+    jobs = store.releases.job_names()
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in store.releases.all():
+        grouped.setdefault(row.name, []).append({
+            "version": row.version,
+            "commit_hash": row.commit_hash,
+            "uncommitted_changes": row.uncommitted_changes,
+            "currently_deployed": (row.name, row.version) in used,
+            "job_names": jobs.get((row.name, row.version), []),
+        })
+    return answer([
+        {"name": name, "release_versions": sorted(found, key=lambda item: _order(str(item["version"])))} for name, found in sorted(grouped.items())
+    ])
+
+
+def show(call: Call) -> Response:
+    """One version in full, or all versions' names."""
+    store, name, version = call.services.store, call.path["name"], call.query.get("version")
+    known = store.releases.versions(name)
+    if not known:
+        raise NotFoundError(f"Release '{name}' doesn't exist", code=UNKNOWN)
+    if version is None:
+        return answer(_all_versions(store.releases.load((name, item) for item in known)))
+    release = store.releases.get(name, version)
+    compiled = _compiled(call, release)
+    return answer({
+        "jobs": [
+            {
+                "name": job.name, "blobstore_id": job.blob_id, "sha1": job.digest, "fingerprint": job.fingerprint,
+                "consumes": [_link(link) for link in job.consumes] or None, "provides": [_link(link) for link in job.provides] or None,
+            }
+            for job in sorted(release.jobs, key=lambda job: job.name)
+        ],
+        "packages": [
+            {
+                "name": package.name, "blobstore_id": package.blob_id or None, "sha1": package.digest if package.blob_id else None,
+                "fingerprint": package.fingerprint, "compiled_packages": compiled.get(package.fingerprint, []),
+            }
+            for package in sorted(release.packages, key=lambda package: package.name)
+        ],
+    })
+
+
+def upload(call: Call) -> Response:
+    """An archive as the body."""
+    return call.start("upload_release", uploads.arguments(call, "rebase", "fix"), "create release")
+
+
+def fetch(call: Call) -> Response:
+    """An archive at an address."""
+    return call.start("upload_release", uploads.arguments(call, "rebase", "fix"), "create release")
+
+
+def delete(call: Call) -> Response:
+    name, version = call.path["name"], call.query.get("version") or ""
+    known = call.services.store.releases.versions(name)
+    if not known:
+        raise NotFoundError(f"Release '{name}' doesn't exist", code=UNKNOWN)
+    if version and version not in known:
+        raise NotFoundError(f"Release version '{name}/{version}' doesn't exist", code=UNKNOWN_VERSION)
+    arguments = {"name": name, "version": version, "force": call.flag("force")}
+    return call.start("delete_release", arguments, f"delete release: {name}{'/' + version if version else ''}")
+
+
+def export(call: Call) -> Response:
+    return unsupported("export-release")
+
+
+def matches(call: Call) -> Response:
+    """Which packages need not be sent: none, since every upload is to be whole here. The caller then sends all."""
+    _manifest_list(call, "packages")
+    return answer([])
+
+
+def matches_compiled(call: Call) -> Response:
+    """As `matches`, for compiled packages."""
+    _manifest_list(call, "compiled_packages")
+    return answer([])
+
+
+def jobs(call: Call) -> Response:
+    """Stored jobs that equal the described one."""
+    query = call.query
+    missing = [name for name in ("name", "release_name", "fingerprint") if not query.get(name)]
+    if missing:
+        raise UsageError(f"'{missing[0]}' is required", code=40001)
+    found = call.services.store.releases.jobs_with(query["release_name"], query["name"], query["fingerprint"])
+    if not found:
+        raise NotFoundError(f"Job '{query['name']}' doesn't exist", code=70009)
+    return answer([
+        {
+            "name": job.name, "fingerprint": job.fingerprint,
+            "spec": {
+                "name": job.name, "templates": dict(job.templates), "packages": list(job.packages),
+                "consumes": [_link(link) for link in job.consumes], "provides": [_link(link) for link in job.provides],
+                "properties": {item.name: {"description": item.description, **({"default": item.default} if item.has_default else {})} for item in job.properties},
+            },
+        }
+        for job in found
+    ])
+
+
+def _manifest_list(call: Call, key: str) -> None:
+    tree = load_yaml(call.text(), "release.MF").tree
+    if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
+        raise ManifestError(f"Manifest doesn't include an array of '{key}'", code=BAD_MANIFEST)
+
+
+def _all_versions(releases: tuple[Release, ...]) -> dict[str, Any]:
+    packages = {
+        (item.name, item.version): {"name": item.name, "sha1": item.digest, "version": item.version, "dependencies": list(item.dependencies)}
+        for release in releases for item in release.packages
+    }
+    jobs = {
+        (item.name, item.version): {"name": item.name, "sha1": item.digest, "version": item.version, "packages": list(item.packages)}
+        for release in releases for item in release.jobs
+    }
+    return {
+        "jobs": [jobs[key] for key in sorted(jobs)],
+        "packages": [packages[key] for key in sorted(packages)],
+        "versions": sorted((release.version for release in releases), key=_order),
+    }
+
+
+def _compiled(call: Call, release: Release) -> dict[str, list[dict[str, Any]]]:
+    """Compiled forms by the package's fingerprint."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    fingerprints = {package.fingerprint for package in release.packages}
+    for row in call.services.store.compiled_packages.all():
+        if row.fingerprint in fingerprints and row.stemcell_os and row.stemcell_version:
+            entry = {"stemcell": f"{row.stemcell_os}/{row.stemcell_version}", "sha1": row.digest, "blobstore_id": row.blob_id}
+            found.setdefault(row.fingerprint, []).append(entry)
+    return found
+
+
+def _link(link: LinkSpec) -> dict[str, Any]:
+    return {"name": link.name, "type": link.type, **({"optional": True} if link.optional else {})}
+
+
+def _order(text: str) -> Any:
+    """Versions in their order; a text that is none comes first rather than hiding the list."""
+    try:
+        return (1, versions.parse(text).key)
+    except ReleaseError:
+        return (0, text)
