@@ -80,6 +80,8 @@ class Tasks(database.Repository):
 
     def claim(self, worker: str) -> TaskRow | None:
         """Give the oldest queued task to `worker`: it is processing from now on. None when there is none."""
+        if not self._value(sa.select(sa.exists().where(_table.c.state == "queued"))):
+            return None  # asked often by idle workers, who shall not keep writers waiting
         now = self._db.clock()
         with self._db.write() as connection:
             query = sa.select(_table.c.id, _table.c.started_at).where(_table.c.state == "queued").order_by(_table.c.id)
@@ -90,9 +92,9 @@ class Tasks(database.Repository):
                 "state": "processing", "worker": worker, "started_at": row.started_at or now, "checkpoint_at": now})
             return self.get(row.id)
 
-    def checkpoint(self, worker: str) -> None:
-        """All tasks of `worker` are alive."""
-        self._change(_table, (_table.c.worker == worker) & _table.c.state.in_(RUNNING), {"checkpoint_at": self._db.clock()})
+    def checkpoint(self, ids: Iterable[int]) -> None:
+        """These running tasks are alive."""
+        self._change(_table, _table.c.id.in_(list(ids)) & _table.c.state.in_(RUNNING), {"checkpoint_at": self._db.clock()})
 
     def finish(self, id: int, state: str, result: str) -> bool:
         """End a running or queued task; false when it had ended before (a timeout, for example)."""
@@ -100,24 +102,25 @@ class Tasks(database.Repository):
             "state": state, "result": result, "finished_at": self._db.clock()}) > 0
 
     def cancel(self, id: int) -> TaskRow:
-        """Ask for the end of a task. Raises NotFoundError (10000), UsageError when it is neither queued nor processing."""
+        """Ask for the end of a task, which is cancelling from now on; answers it as it was: nobody runs one that was queued, so the caller
+        ends it. Raises NotFoundError (10000), UsageError when it is neither queued nor processing."""
         with self._db.write():
             task = self.get(id)
             if task.state not in ("queued", "processing"):
                 raise errors.UsageError(f"Cannot cancel task {id}: invalid state ({task.state})")
             self._change(_table, _table.c.id == id, {"state": "cancelling"})
-            return self.get(id)
+            return task
 
     def requeue(self, id: int) -> None:
         """Queue a task again whose worker died; it counts as one resumption. One being cancelled is not to be queued again."""
         self._change(_table, (_table.c.id == id) & (_table.c.state == "processing"), {
             "state": "queued", "worker": "", "checkpoint_at": None, "resumptions": _table.c.resumptions + 1})
 
-    def silent(self, seconds: float, *, excluding: str = "") -> list[TaskRow]:
-        """Running tasks of other workers than `excluding` whose worker was not seen for that long."""
+    def silent(self, seconds: float) -> list[TaskRow]:
+        """Running tasks whose worker was not seen for that long."""
         limit = self._db.clock() - seconds
-        return self._many(TaskRow, sa.select(_table).where(
-            _table.c.state.in_(RUNNING), _table.c.worker != excluding, _table.c.checkpoint_at <= limit).order_by(_table.c.id))
+        query = sa.select(_table).where(_table.c.state.in_(RUNNING), _table.c.checkpoint_at <= limit)
+        return self._many(TaskRow, query.order_by(_table.c.id))
 
     def delete_older(self, type: str, keep: int = 2000) -> list[int]:
         """Forget ended tasks of a type beyond the `keep` newest; answers their ids, so that the caller removes their outputs."""
