@@ -1,0 +1,114 @@
+"""Other names for records. Source: DNS contract, section 5 and its corrections."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
+
+from .records import Records
+from .wire import Address, Labels, labels_of
+
+Target = Union[Labels, Address]
+_FILTERS = {"smart": "0", "unhealthy": "1", "healthy": "3", "all": "4"}
+_CHECKS = {"asynchronous": "y0", "synchronous": "y1"}
+ANY_LABEL = "_"
+
+
+class BadAliases(Exception):
+    """Aliases of files contradict themselves: an empty name, a target that is no text, a circle."""
+
+
+class Aliases:
+    """All aliases; those of files win over those of records. `of` answers in one look-up."""
+
+    def __init__(self, files: Mapping[str, Sequence[str]], records: Records) -> None:
+        self._exact: Dict[Labels, Tuple[Target, ...]] = {}
+        self._suffix: Dict[Labels, Tuple[Target, ...]] = {}
+        self._of_name: Dict[Labels, List[Labels]] = {}
+        named: Dict[Labels, List[Target]] = {}
+        for name, entries in records.raw_aliases.items():
+            _expand(labels_of(str(name)), entries, records, named)
+        flat = _flat(files)
+        for labels, targets in {**named, **flat}.items():
+            if labels[0] == ANY_LABEL:
+                self._suffix[labels[1:]] = tuple(targets)
+            else:
+                self._exact[labels] = tuple(targets)
+                for target in targets:
+                    if isinstance(target, tuple):
+                        self._of_name.setdefault(target, []).append(labels)
+        self._zones: Set[Labels] = {*self._exact, *self._suffix}
+
+    def of(self, labels: Labels) -> Optional[Tuple[Target, ...]]:
+        """The targets of a name, None when it is no alias."""
+        targets = self._exact.get(labels)
+        if targets is None and len(labels) > 1:
+            targets = self._suffix.get(labels[1:])
+            if targets is not None:
+                return tuple(_with_label(target, labels[0]) for target in targets)
+        return targets
+
+    def in_zone(self, labels: Labels) -> bool:
+        """Whether the name is, or lies below, an alias."""
+        return any(labels[start:] in self._zones for start in range(len(labels)))
+
+    def names_of(self, labels: Labels) -> Sequence[Labels]:
+        """The aliases that target exactly that name."""
+        return self._of_name.get(labels, ())
+
+
+def _with_label(target: Target, label: str) -> Target:
+    if isinstance(target, tuple) and target[0] == ANY_LABEL:
+        return (label, *target[1:])
+    return target
+
+
+def _expand(labels: Labels, entries: Any, records: Records, named: Dict[Labels, List[Target]]) -> None:
+    """The aliases that one entry of the records file stands for; entries that cannot be read give nothing."""
+    if not labels or not isinstance(entries, list):
+        return
+    named.setdefault(labels, [])
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        root, group_id = str(entry.get("root_domain") or ""), str(entry.get("group_id") or "")
+        codes = "s" + _FILTERS.get(str(entry.get("health_filter")), "0") + _CHECKS.get(str(entry.get("initial_health_check")), "")
+        group: Labels = ("q-g" + group_id, *labels_of(root))
+        if entry.get("placeholder_type") != "uuid":
+            named[labels].append(("q-" + codes, *group))
+            continue
+        for record in records.in_group(labels_of(root), group_id):
+            name = labels_of(".".join(labels).replace(ANY_LABEL, record.id, 1))
+            named.setdefault(name, []).append(("q-m%s%s" % (record.num_id, codes), *group))
+    if not named[labels]:
+        # Nothing, or only names per instance, came of it: no alias and no zone.
+        del named[labels]
+
+
+def _flat(files: Mapping[str, Sequence[str]]) -> Dict[Labels, Tuple[Target, ...]]:
+    """Aliases of files with aliases among the targets replaced by what those stand for. Raises BadAliases."""
+    named: Dict[Labels, List[Target]] = {}
+    for name, targets in files.items():
+        labels = labels_of(name)
+        if not labels:
+            raise BadAliases("bad alias format: empty alias name")
+        if not isinstance(targets, (list, tuple)) or not all(isinstance(target, str) and target.strip(".") for target in targets):
+            raise BadAliases("the targets of alias %s are no list of names and addresses" % name)
+        named[labels] = [_target(target) for target in targets]
+    return {labels: tuple(_resolved(labels, named, ())) for labels in named}
+
+
+def _resolved(labels: Labels, named: Mapping[Labels, Sequence[Target]], path: Tuple[Labels, ...]) -> List[Target]:
+    if labels in path:
+        raise BadAliases("recursion detected: alias %s stands for itself" % ".".join(labels))
+    found: List[Target] = []
+    for target in named[labels]:
+        found.extend(_resolved(target, named, (*path, labels)) if isinstance(target, tuple) and target in named else [target])
+    return found
+
+
+def _target(text: str) -> Target:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return labels_of("q-s0" + text[1:] if text.startswith("*.") else text)
