@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from director.plan.model import NetworkSettings, NumericIds, Request
-from director.plan.names import encode_group_query, encode_short_query, instance_name
+from director.plan.names import encode_group_query, encode_short_query, group_key, instance_name, link_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,13 @@ class Addressing:
 
     def group_id(self, group: str, link_group: str = "") -> int:
         """The number in `q-g`: the link's group when links have names of their own, else the instance group's."""
-        return self.ids.groups.get(f"link:{link_group}" if link_group and self.use_link_names else group, 0)
+        if link_group and self.use_link_names:
+            return self.link_group_id(link_group)
+        return self.ids.groups.get(group_key(self.deployment, group), 0)
+
+    def link_group_id(self, link_group: str) -> int:
+        """The number of a link provider's group, which aliases and health refer to whatever the names look like."""
+        return self.ids.groups.get(link_key(self.deployment, link_group), 0)
 
 
 def addressing_of(request: Request) -> Addressing:

@@ -16,7 +16,7 @@ from director.plan.identity import assign_indexes, bootstrap_of
 from director.plan.jobs import Catalog, GroupJobs
 from director.plan.links import link
 from director.plan.model import Blueprint, InstanceSpec, NumericIds, ObservedInstance, PlacedInstance, Request
-from director.plan.names import InvalidLabel, canonical
+from director.plan.names import InvalidLabel, canonical, group_key, link_key
 from director.plan.place import Placement, Slot, place
 from director.plan.reserve import Holder, Reserved, Reserver, vip_choices
 from director.plan.settings import cloud_properties, default_network, group_env, network_settings
@@ -153,9 +153,8 @@ class _Designing:
             if spec.az and spec.az not in ids.azs:
                 wanted["az", spec.az] = None
             wanted.update({("network", network.network): None for network in spec.networks if network.network not in ids.networks})
-            if spec.group not in ids.groups:
-                wanted["group", spec.group] = None
-            wanted.update({("group", f"link:{name}"): None for name in spec.link_groups if f"link:{name}" not in ids.groups})
+            keys = (group_key(spec.deployment, spec.group), *(link_key(spec.deployment, name) for name in spec.link_groups))
+            wanted.update({("group", key): None for key in keys if key not in ids.groups})
             if spec.id not in ids.instances:
                 wanted["instance", spec.id] = None
         return tuple(wanted)

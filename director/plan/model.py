@@ -126,11 +126,10 @@ class SharedProvider:
 
 @dataclasses.dataclass(frozen=True)
 class NumericIds:
-    """Stable numbers for short DNS names: AZ name, network name, `GROUP` or link group name, instance uuid -> id.
+    """Stable numbers for short DNS names: AZ name, network name, group key, instance uuid -> id.
 
     The planner asks for missing ones through `Blueprint.needs_ids`; the caller assigns and stores them before rendering, and designs
-    again with them. Keys of `groups` are group names of this deployment for its instance groups, and `link:NAME-TYPE` for the groups
-    of its link providers, so that the two kinds never meet.
+    again with them. Keys of `groups` are those of `names.group_key` and `names.link_key`: they hold over all deployments.
     """
 
     azs: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -161,7 +160,10 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """Everything `design` looks at. `new_ids` are fresh uuids to draw from, in order, so that the planner has no randomness."""
+    """Everything `design` looks at. `new_ids` are fresh uuids to draw from, in order, so that the planner has no randomness.
+
+    `deployments` are the names of all deployments, so that a link from one that does not exist is told as such; empty when unknown.
+    """
 
     manifest: manifest_model.Manifest
     cloud: manifest_model.CloudConfig
@@ -178,6 +180,7 @@ class Request:
     director_name: str = "caisson"
     director_use_dns_addresses: bool = False
     trusted_certs_sha1: str = ""
+    deployments: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +188,8 @@ class JobPlan:
     """A job on an instance. `properties` are bound (spec defaults filled, undeclared dropped), with placeholders unresolved.
 
     `links` maps consumed link names to link content: {instances: [{name, id, index, az, address, bootstrap, ...}], properties, address,
-    and what `.address(...)` needs: group_name, default_network, deployment_name, domain, use_short_dns_addresses, use_link_dns_names}.
+    and what `.address(...)` needs: group_name, group_id, default_network, deployment_name, domain, use_short_dns_addresses,
+    use_link_dns_names}. A manual link has instances, properties and address only, as written.
     `variables_deployment` of link content names the deployment in whose namespace its placeholders are resolved. `provides` are
     {name, type, group} of the job's own link providers, `group` being the link group's number as text. The dicts are shared by all
     instances of a group: read, never change.

@@ -27,6 +27,16 @@ def canonical(name: str) -> str:
     return label
 
 
+def group_key(deployment: str, group: str) -> str:
+    """The key of an instance group among the numbered groups of all deployments."""
+    return f"{deployment}/{group}"
+
+
+def link_key(deployment: str, link_group: str) -> str:
+    """The key of a link provider's group (`NAME-TYPE`); never equal to that of an instance group."""
+    return f"{deployment}/link:{link_group}"
+
+
 def instance_name(instance_id: str, group: str, network: str, deployment: str, domain: str) -> str:
     """`UUID.GROUP.NETWORK.DEPLOYMENT.DOMAIN`; an index instead of the uuid gives the `dns_record_name`."""
     return f"{instance_id}.{canonical(group)}.{canonical(network)}.{canonical(deployment)}.{domain}"
