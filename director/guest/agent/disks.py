@@ -22,6 +22,7 @@ from .shell import Shell
 Hint = Union[str, Dict[str, Any]]
 Tree = Dict[str, Any]
 FIND_SECONDS = 60.0
+LOOP_MAJOR = "7"
 
 
 class Disks:
@@ -222,7 +223,7 @@ class Disks:
 
     def _partition(self, device: str) -> str:
         """One GPT partition over the whole disk. Loop devices, and machines without sfdisk or udev, use the disk whole."""
-        if os.path.basename(device).startswith("loop") or not self._shell.has("sfdisk"):
+        if number_of(device).split(":")[0] == LOOP_MAJOR or not self._shell.has("sfdisk"):
             return device
         self._shell.run(["sfdisk", "-q", device], stdin="label: gpt\n,\n")
         partition = first_partition(device)

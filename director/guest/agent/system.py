@@ -125,11 +125,21 @@ def hosts(host: Host, settings: Tree) -> bool:
     """The own name, unless DNS records were received, whose hosts file has it too."""
     if host.layout.records.exists():
         return False
-    from .actions.sync_dns import write_hosts
-
     before = host.layout.etc("hosts").read_text() if host.layout.etc("hosts").exists() else ""
     write_hosts(host, [])
     return host.layout.etc("hosts").read_text() != before
+
+
+def write_hosts(host: Host, records: List[Any]) -> None:
+    """`/etc/hosts` with the own name and a line for each record pair."""
+    settings = files.read_json(host.layout.settings) or {}
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", "ff02::1 ip6-allnodes", "ff02::2 ip6-allrouters"]
+    ip = spec.default_ip(settings.get("networks") or {}) or "127.0.1.1"
+    name = settings.get("agent_id")
+    if name:
+        lines.append("%s %s" % (ip, name))
+    lines += ["%s %s" % (address, host_name) for address, host_name in records]
+    files.write(host.layout.etc("hosts"), "\n".join(lines) + "\n", 0o644)
 
 
 def resolver(host: Host, settings: Tree) -> bool:
