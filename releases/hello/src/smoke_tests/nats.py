@@ -74,19 +74,19 @@ class Client:
 
 def message_crosses_the_cluster(config: Config) -> str:
     hosts = config["links"]["nats"]["instances"]
-    clients: List[Client] = []
+    clients: List[Tuple[str, Client]] = []
     subject, token = "smoke." + secrets.token_hex(8), secrets.token_bytes(16).hex().encode()
     try:
-        clients.extend(Client(host, config) for host in hosts)
-        for client in clients:
+        clients.extend((host, Client(host, config)) for host in hosts)
+        for _, client in clients:
             client.send(b"SUB %s 1" % subject.encode())
             client.settle()
         # Interest travels between the servers after the answer to the subscriber.
         time.sleep(0.2)
-        clients[0].publish(subject, token)
-        for host, client in zip(hosts, clients):
+        clients[0][1].publish(subject, token)
+        for host, client in clients:
             expect(client.wait(3) == token, "%s delivered another message" % host)
     finally:
-        for client in clients:
+        for _, client in clients:
             client.close()
     return "a message published at one server was received at %d" % len(clients)

@@ -10,7 +10,6 @@ from typing import Dict, List, Set, Tuple
 
 from .table import Endpoint
 
-
 IN_MAINTENANCE = 1  # bit of `srv_admin_state`
 
 
