@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import hmac
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -24,7 +25,10 @@ class KeyPair:
 
 def generate() -> KeyPair:
     """A new key."""
-    key = ed25519.Ed25519PrivateKey.generate()
+    return _pair(ed25519.Ed25519PrivateKey.generate())
+
+
+def _pair(key: ed25519.Ed25519PrivateKey) -> KeyPair:
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return KeyPair(public.decode(), private.decode())
@@ -34,3 +38,9 @@ def fingerprint(public_line: str) -> str:
     """`SHA256:...` as ssh-keygen shows it."""
     blob = base64.b64decode(public_line.split()[1])
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def derive(secret: bytes, label: str) -> KeyPair:
+    """The same key for the same secret and label: what a repeated creation of a machine must give it."""
+    seed = hmac.new(secret, label.encode(), hashlib.sha256).digest()
+    return _pair(ed25519.Ed25519PrivateKey.from_private_bytes(seed))
