@@ -22,7 +22,7 @@ from director import errors
 from director.render.engine import Failure, Outcome, Source
 
 _WORKER = Path(__file__).with_name("erb_worker.rb")
-_BOOT = "eval(STDIN.read(Integer(ARGV[0])), TOPLEVEL_BINDING, 'erb_worker.rb', 1)"
+_BOOT = "eval(STDIN.read(Integer(ARGV[0])).force_encoding('UTF-8'), TOPLEVEL_BINDING, 'erb_worker.rb', 1)"
 _BATCH_BYTES = 4 << 20
 _BATCH_JOBS = 256
 _MOST_TEMPLATES = 20_000

@@ -322,7 +322,7 @@ module Caisson
 
     # A block, not a method: constants and classes may be defined in it. Line 0 is ERB's own first line.
     def compile
-      source = ERB.new(@text, trim_mode: '-').src
+      source = ERB.new(@text, trim_mode: '-').src.dup.force_encoding(Encoding::UTF_8)
       eval("proc do #{source}\nend", TOPLEVEL_BINDING.dup, @file, 0)
     end
 
