@@ -9,7 +9,7 @@ import importlib.resources
 from collections.abc import Mapping
 from typing import Any
 
-from director.manifest.load import load_yaml
+from director.manifest.load import load_yaml, resolve_scalar
 
 NO_DEFAULT = object()
 
@@ -62,3 +62,36 @@ def section(name: str) -> Section:
 def sections() -> list[str]:
     """The names that `section` and `describe` know, sorted."""
     return sorted(item.name.removesuffix(".yml") for item in importlib.resources.files(__package__).iterdir() if item.name.endswith(".yml"))
+
+
+def describe(name: str) -> str:
+    """A section as an annotated example, with the sections below it named. Raises KeyError for a name that is none."""
+    found = section(name)
+    lines = [f"# {found.about}", ""]
+    for key in found.keys.values():
+        notes = [key.type + (f", see {key.of}" if key.of else "")]
+        if key.required:
+            notes.append("required")
+        if key.has_default:
+            notes.append(f"default {_shown(key.default)}")
+        if key.minimum is not None:
+            notes.append(f"at least {key.minimum}")
+        if key.one_of:
+            notes.append(f"one of {', '.join(key.one_of)}")
+        lines.extend(f"# {line}" for line in (key.about, f"Deprecated: {key.deprecated}" if key.deprecated else "") if line)
+        example = (
+            key.example if key.example is not NO_DEFAULT else key.default if key.has_default else key.one_of[0] if key.one_of else None
+        )
+        value = f" {_shown(example)}" if example is not None else ""
+        lines.extend([f"{key.name}:{value}  # {'; '.join(notes)}", ""])
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_shown(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) and (not value or not isinstance(resolve_scalar(value), str)) else str(value)

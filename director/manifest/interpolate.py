@@ -1,0 +1,289 @@
+"""The command line's interpolation: `((name))` from given values, and where these values come from. Source: manifest contract, section 20.
+
+What the director does with the placeholders that remain is in `late.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from director.diagnostics import Diagnostic
+from director.errors import ManifestError, UsageError
+from director.manifest.late import placeholders, resolve
+from director.manifest.load import load_yaml
+from director.manifest.ops import Op, apply_ops, find
+from director.manifest.pointer import PathError, found_keys, type_name
+
+PATTERN = re.compile(r"\(\( ?(!?[-/.\w]+) ?\)\)")
+
+_DIGITS = re.compile(r"[0-9]+\Z")
+
+
+class Lookup(Protocol):
+    """Where values of variables come from."""
+
+    def find(self, name: str, definition: Mapping[str, Any] | None) -> tuple[bool, Any]:
+        """Whether there is a value for the (undotted) name, and the value. `definition` is its entry in `variables` with options
+        interpolated, from which a store may generate a value; None when it has no entry."""
+        ...
+
+    def names(self) -> Iterable[str]:
+        """The names that were given, for `--var-errs-unused`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Values:
+    """Given values. Names with dots make nested maps."""
+
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, *sources: Mapping[str, Any]) -> Values:
+        """Join sources; later ones win. In the order of section 20.2, lowest first: environment, files of variables, files, values."""
+        joined: dict[str, Any] = {}
+        for source in sources:
+            joined.update({str(name): value for name, value in source.items()})
+        nested = {name: value for name, value in joined.items() if "." not in name}
+        for name in sorted(name for name in joined if "." in name):
+            root, *rest = name.split(".")
+            nested[root] = _nest(nested.get(root), rest, joined[name])
+        return cls(nested)
+
+    def find(self, name: str, definition: Mapping[str, Any] | None) -> tuple[bool, Any]:
+        return name in self.values, self.values.get(name)
+
+    def names(self) -> Iterable[str]:
+        return self.values
+
+
+def _nest(below: Any, names: Sequence[str], value: Any) -> Any:
+    if not names:
+        return value
+    base = below if isinstance(below, dict) else {}
+    return {**base, names[0]: _nest(base.get(names[0]), names[1:], value)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """The first source that has a value wins: given values, then a store that may generate."""
+
+    sources: Sequence[Lookup]
+
+    def find(self, name: str, definition: Mapping[str, Any] | None) -> tuple[bool, Any]:
+        for source in self.sources:
+            found, value = source.find(name, definition)
+            if found:
+                return True, value
+        return False, None
+
+    def names(self) -> Iterable[str]:
+        return [name for source in self.sources for name in source.names()]
+
+
+def parse_var(text: str) -> tuple[str, Any]:
+    """`NAME=VALUE` of `--var`. Raises UsageError."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"Expected var '{text}' to be in format 'name=value'")
+    if not name:
+        raise UsageError(f"Expected var '{text}' to specify non-empty name")
+    if not value:
+        raise UsageError(f"Expected var '{name}=' to specify non-empty value")
+    read = load_yaml(value, f"value of {name}").tree
+    if isinstance(read, str):
+        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+        return name, value[1:-1] if quoted else value
+    return name, read
+
+
+def parse_var_file(text: str) -> tuple[str, str]:
+    """`NAME=PATH` of `--var-file`. Raises UsageError."""
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise UsageError(f"Expected var '{text}' to be in format 'name=path'")
+    if not name:
+        raise UsageError(f"Expected var '{text}' to specify non-empty name")
+    if not path:
+        raise UsageError(f"Expected var '{text}' to specify non-empty path")
+    return name, path
+
+
+def parse_vars_file(text: str, file: str) -> dict[str, Any]:
+    """A file of `--vars-file`: a map. Raises ManifestError."""
+    tree = load_yaml(text, file).tree
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ManifestError(Diagnostic(f"Expected variables file '{file}' to be a map of names to values"))
+    return {str(name): value for name, value in tree.items()}
+
+
+def parse_vars_env(prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """`PREFIX_name=value` of the environment, values read as YAML."""
+    start = f"{prefix}_"
+    return {name[len(start) :]: load_yaml(value, name).tree for name, value in environment.items() if name.startswith(start)}
+
+
+def interpolate(
+    tree: Any,
+    variables: Lookup,
+    *,
+    ops: Sequence[Op] = (),
+    path: str = "",
+    expect_all_keys: bool = False,
+    expect_all_used: bool = False,
+) -> Any:
+    """Operations, then interpolation, then what is at `path`: the order of `bosh interpolate`.
+
+    Names without a value stay as they are, unless `expect_all_keys`. Definitions in `variables` for which there is a value are taken out.
+    Raises ManifestError; for missing and unused names one with both.
+    """
+    tree = apply_ops(tree, ops)
+    tracker = _Tracker(variables, tree)
+    try:
+        tracker.visit_definitions()
+        tree = tracker.walk(tracker.without_found(tree))
+    except PathError as error:
+        raise ManifestError(Diagnostic(str(error), suggestion=error.suggestion)) from error
+    problems = []
+    if expect_all_keys and tracker.missing:
+        problems.append(
+            Diagnostic("Expected to find variables: " + "\n".join(sorted(tracker.missing)), suggestion="Give them with -v or -l.")
+        )
+    unused = sorted(set(variables.names()) - tracker.visited)
+    if expect_all_used and unused:
+        problems.append(Diagnostic("Expected to use variables: " + "\n".join(unused), suggestion="Remove them, or correct their names."))
+    if problems:
+        raise ManifestError(*problems)
+    if path:
+        try:
+            return find(tree, path)
+        except PathError as error:
+            raise ManifestError(Diagnostic(f"Finding path '{path}': {error}", suggestion=error.suggestion)) from error
+    return tree
+
+
+class _Tracker:
+    """One interpolation: values looked up once, names seen and missed."""
+
+    def __init__(self, variables: Lookup, tree: Any) -> None:
+        self.variables = variables
+        listed = tree.get("variables") if isinstance(tree, dict) else None
+        entries = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+        self.definitions = {str(item["name"]): item for item in entries if item.get("type") and item.get("name") is not None}
+        self.cache: dict[str, tuple[bool, Any]] = {}
+        self.visited: set[str] = set()
+        self.missing: set[str] = set()
+        self.open: list[str] = []
+
+    def visit_definitions(self) -> None:
+        for name in self.definitions:
+            try:
+                self.root(name)
+            except PathError as error:
+                raise Unexpected(f"Getting all variables from variable definitions sections: {error}", error.suggestion) from error
+
+    def without_found(self, tree: Any) -> Any:
+        """The document without the definitions that have a value."""
+        if not self.definitions:
+            return tree
+        found = {name for name in self.definitions if self.cache[name][0]}
+        kept = [item for item in tree["variables"] if not (isinstance(item, dict) and item.get("type") and str(item.get("name")) in found)]
+        return {**tree, "variables": kept} if len(kept) < len(tree["variables"]) else tree
+
+    def root(self, name: str) -> tuple[bool, Any]:
+        """A value by its undotted name."""
+        self.visited.add(name)
+        if name in self.cache:
+            return self.cache[name]
+        entry = self.definitions.get(name)
+        definition = None if entry is None else self._definition(name, entry)
+        found = self.cache[name] = self.variables.find(name, definition)
+        if not found[0]:
+            self.missing.add(name)
+        return found
+
+    def _definition(self, name: str, definition: Mapping[str, Any]) -> Mapping[str, Any]:
+        if name in self.open:
+            loop = " -> ".join([*self.open[self.open.index(name) :], name])
+            raise Unexpected(f"Interpolating variable '{name}' definition options: Detected recursion ({loop})", "Break the circle.")
+        self.open.append(name)
+        try:
+            return {**definition, "options": self.walk(definition.get("options"))}
+        except PathError as error:
+            if "Detected recursion" in str(error):
+                raise
+            raise Unexpected(f"Interpolating variable '{name}' definition options: {error}", error.suggestion) from error
+        finally:
+            self.open.pop()
+
+    def value(self, name: str) -> tuple[bool, Any]:
+        """A value by a name that may have dots."""
+        root, *rest = name.split(".")
+        found, value = self.root(root)
+        for at, step in enumerate(rest if found else ()):
+            value = self._step(value, step, root, rest[: at + 1])
+        return found, value
+
+    def _step(self, value: Any, step: str, root: str, steps: Sequence[str]) -> Any:
+        if isinstance(value, list) and _DIGITS.match(step) and int(step) < len(value):
+            return value[int(step)]
+        if isinstance(value, dict):
+            if step in value:
+                return value[step]
+            if _DIGITS.match(step) and int(step) in value:
+                return value[int(step)]
+        path = "".join(f"/{word}" for word in steps)
+        text = f"Finding variable '{'.'.join([root, *steps])}': "
+        if isinstance(value, dict):
+            raise Unexpected(f"{text}Expected to find a map key '{step}' for path '{path}' ({found_keys(value)})")
+        raise Unexpected(f"{text}Expected to find a map at path '{path}' but found '{type_name(value)}'")
+
+    def walk(self, node: Any) -> Any:
+        """The node with its placeholders replaced; the same object where there is nothing to replace."""
+        if isinstance(node, str):
+            return self._text(node) if "((" in node else node
+        if isinstance(node, dict):
+            made = {self._key(key): self.walk(value) for key, value in node.items()}
+            same = len(made) == len(node) and all(made.get(key, self) is value for key, value in node.items())
+            return node if same else made
+        if isinstance(node, list):
+            items = [self.walk(item) for item in node]
+            return node if all(new is old for new, old in zip(items, node, strict=True)) else items
+        return node
+
+    def _key(self, key: Any) -> Any:
+        made = self.walk(key)
+        if isinstance(made, (dict, list)):
+            raise Unexpected(f"Expected the value for key '{key}' to be usable as a key but found '{type_name(made)}'")
+        return made
+
+    def _text(self, text: str) -> Any:
+        whole = PATTERN.fullmatch(text)
+        if whole:
+            found, value = self.value(whole[1].removeprefix("!"))
+            return value if found else text
+        for match in PATTERN.finditer(text):
+            name = match[1].removeprefix("!")
+            found, value = self.value(name)
+            if not found:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (str, int)):
+                raise Unexpected(
+                    f"Invalid type '{type_name(value)}' for variable '{name}'. "
+                    "Supported types for interpolation within a string are integers and strings."
+                )
+            text = text.replace(f"(({name}))", str(value)).replace(f"((!{name}))", str(value))
+        return text
+
+
+class Unexpected(PathError):
+    """A value that does not fit its place."""
+
+
+__all__ = ["PATTERN", "Chain", "Lookup", "Values", "interpolate", "parse_var", "parse_var_file", "parse_vars_env", "parse_vars_file",
+           "placeholders", "resolve"]  # fmt: skip
