@@ -56,7 +56,7 @@ class Bus:
     def connect(self) -> None:
         """Connects, logs in and subscribes again to all subjects. Raises BusError when no server lets us in."""
         self.close()
-        problems = []
+        problems: List[str] = []
         for host, port, address in self._addresses(problems):
             try:
                 self._open(host, port, address)
@@ -67,7 +67,7 @@ class Bus:
         raise BusError("no NATS server reachable: " + "; ".join(problems))
 
     def _addresses(self, problems: List[str]) -> List[Tuple[str, int, str]]:
-        found = []
+        found: List[Tuple[str, int, str]] = []
         for host, port in self._servers:
             try:
                 infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
