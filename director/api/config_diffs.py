@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from director.manifest import diff as manifest_diff
 from director.manifest.load import Document, load_yaml
 from director.state import store as state_store
 
@@ -29,4 +28,6 @@ def of_deployment(store: state_store.Store, name: str, manifest: str, *, redact:
 
 
 def _lines(old: Sequence[Document], new: Sequence[Document], redact: bool) -> Lines:
+    from director.manifest import diff as manifest_diff
+
     return [[line, status] for line, status in manifest_diff.diff(old, new, redact)]

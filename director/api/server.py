@@ -9,7 +9,7 @@ import ssl
 import threading
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from director.api.credentials import Credentials
 from director.errors import CaissonError, UsageError
@@ -21,7 +21,7 @@ GRACE_SECONDS = 5
 class HttpsServer:
     """Serves from a thread of its own between `start` and `stop`; `port` 0 takes a free one, `address` tells which."""
 
-    def __init__(self, app: Starlette, credentials: Credentials, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, credentials: Credentials, host: str, port: int) -> None:
         """Takes the port at once. Raises UsageError when it is taken or the address is not this computer's."""
         self._socket = _listen(host, port)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]

@@ -67,6 +67,10 @@ class Client:
     def __init__(self, http: httpx.Client, user: str = "", secret: str = "") -> None:
         self._http, self._auth = http, (user, secret) if user else None
 
+    def log_in_as(self, user: str, secret: str) -> None:
+        """Whose credentials go with requests from now on."""
+        self._auth = (user, secret)
+
     # Plumbing
 
     def request(

@@ -48,7 +48,7 @@ class Verb(click.Command):
         return super().parse_args(ctx, list(_normal(args, self.optional)))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        records = [record for param in self.own if (record := param.get_help_record(ctx))]
+        records = [record for param in self.own if isinstance(param, click.Option) and (record := param.get_help_record(ctx))]
         with formatter.section("Options"):
             formatter.write_dl([*records, ("--help", "Show this message; 'caisson --help' lists the global options")])
 

@@ -17,6 +17,6 @@ from director.cli.verb import verb
 @click.option("--var-errs-unused", is_flag=True, help="Fail when a given variable was not used")
 def command(session: Session, path: str, inside: str, var_errs: bool, var_errs_unused: bool, sources: templates.Sources) -> None:
     """Fill in variables and apply ops files; PATH may be - for the standard input."""
-    found = templates.evaluate(path, sources, inside=inside, all_found=var_errs, all_used=var_errs_unused)
+    found = templates.evaluate(path, sources, inside=inside, all_found=var_errs, all_used=var_errs_unused, verbatim=False)
     bare = inside and isinstance(found.tree, str)
     session.ui.block(f"{found.tree}\n" if bare else found.text, kind="text")
