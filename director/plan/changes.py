@@ -95,8 +95,9 @@ def configuration_reason(spec: InstanceSpec, digest: str, applied: Tree, line: i
     """`digest` is the configuration hash of the rendered templates, '' when nothing was rendered."""
     if not digest or applied.get("configuration_hash", "") == digest:
         return None
-    old = {job["name"]: job.get("properties", {}) for job in applied.get("jobs", ())}
-    new = {job.name: job.properties for job in spec.jobs}
+    wanted = {job.name: job.properties for job in spec.jobs}
+    old = {job["name"]: job.get("properties", {}) for job in applied.get("jobs", ()) if job["name"] in wanted}
+    new = {name: properties for name, properties in wanted.items() if name in old}
     before, after = _shown(normal(old), normal(new), literals=False)
     text = "rendered templates differ"
     if not before and not after:
@@ -185,7 +186,7 @@ def resolved_digests(spec: InstanceSpec, digest: Digest | None) -> dict[str, str
         return {}
     return {
         "cloud_properties": digest(spec.cloud_properties),
-        "networks": digest({item.network: item.cloud_properties for item in spec.networks}),
+        "networks": digest(_nameless(item.cloud_properties for item in spec.networks)),
         "disks": digest({disk.name: disk.cloud_properties for disk in spec.disks}),
     }
 
@@ -227,6 +228,11 @@ def vm_reasons(placed: PlacedInstance, digests: Mapping[str, str], line: int | N
         network_reason(spec.networks, placed.reservations, digests.get("networks", ""), observed, line),
     )
     yield from (reason for reason in found if reason is not None)
+
+
+def _nameless(trees: Iterable[Tree]) -> Tree:
+    """Numbered in an order of their own, since names and order of networks do not count."""
+    return {str(position): tree for position, tree in enumerate(sorted(trees, key=lambda tree: json.dumps(normal(tree), sort_keys=True)))}
 
 
 def _rotated(key: str, text: str, digest: str, applied: Tree, tree: Any, line: int | None, kind: str = "") -> Reason | None:
@@ -307,5 +313,5 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and value:
         for position, item in enumerate(value):
             yield from _leaves(item, f"{path}[{position}]")
-    else:
+    elif path:
         yield path, value

@@ -100,7 +100,8 @@ class _Deciding:
         if placed.observed is None:
             reason = Reason("new", "a new instance", line=self._line(placed))
         else:
-            reason = Reason("state", "has no machine", placed.observed.state, placed.spec.state)
+            moves = placed.observed.state != placed.spec.state
+            reason = Reason("state", "has no machine", *((placed.observed.state, placed.spec.state) if moves else ()))
         return dataclasses.replace(base, action=Action.CREATE, reasons=(reason,), disk_change=self._disk_changes(placed, base.resolved))
 
     def _with_vm(self, base: Change, placed: PlacedInstance, reasons: tuple[Reason, ...]) -> Change:
@@ -135,6 +136,8 @@ class _Deciding:
         assert observed is not None
         assert observed.vm is not None
         group, applied, line = self._groups[spec.group], observed.applied, self._line(placed)
+        if spec.lifecycle == "errand":
+            yield Reason("errand", "machines of an errand are updated on every deploy")
         if observed.dirty:
             yield Reason("dirty", "its last update did not complete")
         if self.wishes.restart(group, spec.id, spec.index):
@@ -158,8 +161,6 @@ class _Deciding:
         yield from (reason for reason in found if reason is not None)
         if "jobs" not in applied and not observed.dirty:
             yield Reason("dirty", "nothing is recorded of what was installed on it")
-        if spec.lifecycle == "errand":
-            yield Reason("errand", "machines of an errand are updated on every deploy")
 
     def _disk_changes(self, placed: PlacedInstance, digests: Mapping[str, str]) -> bool:
         if placed.observed is None:

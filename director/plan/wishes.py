@@ -32,8 +32,9 @@ class Wishes:
     def request(self, group: InstanceGroup, instance_id: str, index: int) -> str:
         """The state asked for now: started, stopped, detached, restart, recreate, or '' when nothing was asked."""
         explicit = group.instance_states.get(instance_id) or group.instance_states.get(str(index)) or group.state
-        if not explicit and self._selected and self.selected(group.name, instance_id, index):
-            explicit = "recreate" if self._options.recreate else "restart" if self._options.restart else ""
+        if not explicit and self.selected(group.name, instance_id, index):
+            # A deploy may ask to recreate everything, which wakes nobody; only an operation of its own asks to restart.
+            explicit = "recreate" if self._selected and self._options.recreate else "restart" if self._options.restart else ""
         return explicit
 
     def state(self, group: InstanceGroup, instance_id: str, index: int, recorded: str) -> str:
@@ -42,8 +43,7 @@ class Wishes:
         return STARTED if asked in _REQUESTS else asked or recorded or STARTED
 
     def restart(self, group: InstanceGroup, instance_id: str, index: int) -> bool:
-        asked = self.request(group, instance_id, index)
-        return asked == "restart" or (self._options.restart and self.selected(group.name, instance_id, index))
+        return self.request(group, instance_id, index) == "restart"
 
     def recreate(self, group: InstanceGroup, observed: ObservedInstance, index: int) -> bool:
         """Asked for, and old enough when an age was given."""
