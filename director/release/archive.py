@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from director import diagnostics, errors
-from director.release import digest, job, manifest, model, tar
+from director.release import digest, fingerprint, job, manifest, model, tar
 
 NO_RELEASE_MANIFEST = 30003
 
@@ -23,13 +23,18 @@ _OUTER = tar.Limits()
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseArchive:
-    """An opened release. Its paths live until `close`, or the end of the `with` block."""
+    """An opened release. Its paths live until `close`, or the end of the `with` block.
+
+    `unlike` names jobs and packages whose content does not come to their fingerprint (`package 'x'`). That is no proof of damage, see
+    `fingerprint.archived_fingerprint`; but what is taken by fingerprint from elsewhere may then differ from what was sent.
+    """
 
     release: model.Release
     manifest: manifest.Manifest
     sources: Mapping[str, job.JobSource]
     _paths: Mapping[tuple[str, str], Path]
     _stack: contextlib.ExitStack
+    unlike: tuple[str, ...] = ()
 
     def __enter__(self) -> ReleaseArchive:
         return self
@@ -106,62 +111,99 @@ def _manifest_of(root: Path, shown: Path) -> manifest.Manifest:
     return manifest.parse(file.read_text("utf-8", errors="replace"), file.name)
 
 
+class _Opening:
+    """Verifies what a release lists, part by part, and collects what is wrong."""
+
+    def __init__(
+        self, listing: manifest.Manifest, find: _Find, label: str, limits: tar.Limits | None, known: Callable[[str], bool]
+    ) -> None:
+        self.listing = listing
+        self.problems = diagnostics.Diagnostics()
+        self.paths: dict[tuple[str, str], Path] = {}
+        self.sources: dict[str, job.JobSource] = {}
+        self.unlike: list[str] = []
+        self._find = find
+        self._label = label
+        self._limits = limits
+        self._known = known
+
+    def all(self) -> None:
+        for identity in self.listing.jobs:
+            self._attempt(functools.partial(self._job, identity))
+        for package in self.listing.packages:
+            self._attempt(functools.partial(self._package, package))
+        for compiled in self.listing.compiled_packages:
+            self._attempt(functools.partial(self._compiled, compiled))
+        packages = {item.name for item in self.listing.packages} | {item.name for item in self.listing.compiled_packages}
+        for source in self.sources.values():
+            for name in sorted(set(source.spec.packages) - packages):
+                self.problems.add(
+                    f"Job '{source.spec.name}' references missing package '{name}'", code=manifest.BAD_PACKAGE,
+                    suggestion=diagnostics.did_you_mean(name, packages),
+                )
+
+    def _attempt(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except errors.ReleaseError as error:
+            self.problems.extend(error.diagnostics)
+
+    def _job(self, item: job.Identity) -> None:
+        path = self._verified("jobs", "Job", item)
+        if path is not None:
+            label = f"jobs/{item.name}.tgz"
+            self.sources[item.name] = job.read_job(path, item, label=label)
+            self._compare("job", item.name, item.fingerprint, tar.digests(path, label=label, limits=self._limits), ())
+
+    def _package(self, item: model.PackageSpec) -> None:
+        path = self._verified("packages", "Package", item)
+        if path is not None:
+            members = tar.digests(path, label=f"packages/{item.name}.tgz", limits=self._limits)
+            self._compare("package", item.name, item.fingerprint, members, item.dependencies)
+
+    def _compiled(self, item: model.CompiledPackageSpec) -> None:
+        path = self._verified("compiled_packages", "Compiled package", item)
+        if path is not None:
+            tar.check(path, label=f"compiled_packages/{item.name}.tgz", limits=self._limits, absolute_links=("/var/vcap/",))
+
+    def _verified(self, kind: str, what: str, item: job.Identity | model.PackageSpec | model.CompiledPackageSpec) -> Path | None:
+        """The archive, with its digest checked; None when it is missing, which is an error unless the receiver knows it."""
+        release = f"{self.listing.name}/{self.listing.version}"
+        path = self._find(kind, item.name, item.fingerprint)
+        if path.is_file():
+            digest.verify(path, item.digest, f"{what} '{item.name}' of release '{release}'")
+            self.paths[kind, item.name] = path
+            return path
+        if kind == "jobs" or not self._known(item.fingerprint):
+            self.problems.add(
+                f"{what} '{item.name}' is missing in release '{release}'",
+                where=diagnostics.Where(self._label, path=f"{kind}/{item.name}.tgz"),
+                suggestion="Make the release anew, or upload it whole.",
+            )
+        return None
+
+    def _compare(self, kind: str, name: str, expected: str, members: list[tuple[tar.Member, str]], dependencies: tuple[str, ...]) -> None:
+        if len(expected) != 64:
+            return  # made by an old tool, with another algorithm
+        files = [
+            fingerprint.Archived(member.name, member.executable, mark, member.target if member.kind == "symlink" else "")
+            for member, mark in members if member.kind in ("file", "symlink")
+        ]
+        if fingerprint.archived_fingerprint(files, dependencies, is_job=kind == "job") != expected:
+            self.unlike.append(f"{kind} '{name}'")
+
+
 def _opened(
     listing: manifest.Manifest, find: _Find, label: str, limits: tar.Limits | None, known: Callable[[str], bool],
     stack: contextlib.ExitStack,
 ) -> ReleaseArchive:
-    problems = diagnostics.Diagnostics()
-    paths: dict[tuple[str, str], Path] = {}
-    sources: dict[str, job.JobSource] = {}
-
-    def collect(kind: str, what: str, item: job.Identity | model.PackageSpec | model.CompiledPackageSpec) -> Path | None:
-        path = find(kind, item.name, item.fingerprint)
-        if not path.is_file():
-            if kind == "jobs" or not known(item.fingerprint):
-                problems.add(
-                    f"{what} '{item.name}' is missing in release '{listing.name}/{listing.version}'",
-                    where=diagnostics.Where(label, path=f"{kind}/{item.name}.tgz"), suggestion="Make the release anew, or upload it whole.",
-                )
-            return None
-        digest.verify(path, item.digest, f"{what} '{item.name}' of release '{listing.name}/{listing.version}'")
-        paths[kind, item.name] = path
-        return path
-
-    def attempt(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except errors.ReleaseError as error:
-            problems.extend(error.diagnostics)
-
-    def take_job(item: job.Identity) -> None:
-        path = collect("jobs", "Job", item)
-        if path is not None:
-            sources[item.name] = job.read_job(path, item, label=f"jobs/{item.name}.tgz")
-
-    def take_package(kind: str, what: str, item: model.PackageSpec | model.CompiledPackageSpec) -> None:
-        path = collect(kind, what, item)
-        if path is not None:
-            outside = ("/var/vcap/",) if kind == "compiled_packages" else ()
-            tar.check(path, label=f"{kind}/{item.name}.tgz", limits=limits, absolute_links=outside)
-
     with stack:
-        for identity in listing.jobs:
-            attempt(functools.partial(take_job, identity))
-        for package in listing.packages:
-            attempt(functools.partial(take_package, "packages", "Package", package))
-        for compiled in listing.compiled_packages:
-            attempt(functools.partial(take_package, "compiled_packages", "Compiled package", compiled))
-        packages = {item.name for item in listing.packages} | {item.name for item in listing.compiled_packages}
-        for source in sources.values():
-            for name in sorted(set(source.spec.packages) - packages):
-                problems.add(
-                    f"Job '{source.spec.name}' references missing package '{name}'", code=manifest.BAD_PACKAGE,
-                    suggestion=diagnostics.did_you_mean(name, packages),
-                )
-        if problems.errors:
-            raise errors.ReleaseError(*problems.errors)
+        opening = _Opening(listing, find, label, limits, known)
+        opening.all()
+        if opening.problems.errors:
+            raise errors.ReleaseError(*opening.problems.errors)
         release = model.Release(
             listing.name, listing.version, listing.commit_hash, listing.uncommitted_changes,
-            tuple(source.spec for source in sources.values()), listing.packages, listing.compiled_packages,
+            tuple(source.spec for source in opening.sources.values()), listing.packages, listing.compiled_packages,
         )
-        return ReleaseArchive(release, listing, sources, paths, stack.pop_all())
+        return ReleaseArchive(release, listing, opening.sources, opening.paths, stack.pop_all(), tuple(opening.unlike))

@@ -25,6 +25,16 @@ class Item:
     mode: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Archived:
+    """A file of an archive; `target` is set for a link, `digest` is `sha256:HEX` of a file's content."""
+
+    name: str
+    executable: bool
+    digest: str = ""
+    target: str = ""
+
+
 def fingerprint(items: Iterable[Item], additional: Iterable[str] = ()) -> str:
     """64 hex digits. `additional` are a package's dependency names."""
     total = hashlib.sha256(b"v2")
@@ -64,6 +74,23 @@ def package_fingerprint(directory: Path, files: Mapping[str, Path], dependencies
 def license_fingerprint(files: Iterable[Path]) -> str:
     """Of the release's `LICENSE*` and `NOTICE*` files."""
     return fingerprint(item_of(path, path.name, with_mode=False) for path in files)
+
+
+def archived_fingerprint(members: Iterable[Archived], additional: Iterable[str] = (), *, is_job: bool = False) -> str:
+    """What the members of a job's or package's archive come to.
+
+    It may differ from the recorded one although nothing is wrong: `pre_packaging` counts but is not archived, and a job's linked
+    templates count as executable.
+    """
+    items = []
+    for member in members:
+        if member.target:
+            digest = "sha256:" + hashlib.sha256(member.target.encode("utf-8", "surrogateescape")).hexdigest()
+            items.append(Item(member.name, digest, SYMLINK))
+        else:
+            mode = EXECUTABLE if member.executable else PLAIN
+            items.append(Item(member.name, member.digest, "" if member.name == "packaging" and not is_job else mode))
+    return fingerprint(items, additional)
 
 
 def digest_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gzip
+import hashlib
 import io
 import posixpath
 import shutil
@@ -194,6 +195,24 @@ def check(path: Path, *, label: str = "", limits: Limits | None = None, absolute
     """Read an archive through without writing anything; its members. Raises ReleaseError."""
     with Reader(path, label=label, limits=limits, absolute_links=absolute_links) as reader:
         return [member for member, _ in reader.members()]
+
+
+def digests(
+    path: Path, *, label: str = "", limits: Limits | None = None, absolute_links: tuple[str, ...] = ()
+) -> list[tuple[Member, str]]:
+    """As `check`, with `sha256:HEX` of each file's content; '' for what is no file."""
+    found = []
+    with Reader(path, label=label, limits=limits, absolute_links=absolute_links) as reader:
+        for member, opened in reader.members():
+            mark = ""
+            if member.kind == "file":
+                total = hashlib.sha256()
+                with opened() as source:
+                    while chunk := source.read(_CHUNK):
+                        total.update(chunk)
+                mark = f"sha256:{total.hexdigest()}"
+            found.append((member, mark))
+    return found
 
 
 def read_files(path: Path, *, label: str = "", most: int = 64 << 20) -> dict[str, tuple[bytes, bool]]:

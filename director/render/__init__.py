@@ -3,3 +3,10 @@
 In reading order: model (what goes in and comes out), context (the document templates see), engine (outcomes), erb, jinja, schema
 (properties_schema.json), report (errors), renderer (the whole).
 """
+
+from __future__ import annotations
+
+from director.render.model import DnsIds, RenderedFile, RenderedInstance, RenderedJob, RenderJob, RenderRequest, Template
+from director.render.renderer import Renderer
+
+__all__ = ["DnsIds", "RenderJob", "RenderRequest", "RenderedFile", "RenderedInstance", "RenderedJob", "Renderer", "Template"]

@@ -23,9 +23,10 @@ class LookupFailed(Exception):
         self.names = names
 
 
-def context_of(request: RenderRequest, job: RenderJob) -> Tree:
-    """The document of one job on one instance. Links carry what `address(...)` needs under `dns`."""
-    links = {name: _link(content, request.ids) for name, content in job.links.items()}
+def context_of(request: RenderRequest, job: RenderJob, links: Tree | None = None) -> Tree:
+    """The document of one job on one instance. `links` are those of the job as `link_document` makes them, where that is done already."""
+    if links is None:
+        links = {name: link_document(content, request.ids) for name, content in job.links.items()}
     return {
         "deployment": request.deployment, "name": request.group, "index": request.index, "id": request.id, "az": request.az or None,
         "bootstrap": request.bootstrap, "address": request.address, "ip": request.ip or None, "dns_domain_name": request.dns_domain,
@@ -64,8 +65,11 @@ def link_address(
     return f"q-{''.join(sorted(codes))}.{dns['suffix']}"
 
 
-def _link(content: Mapping[str, Any], ids: DnsIds) -> Tree:
-    """A link as templates see it. A manual link (no group behind it) keeps its own address and gets no `dns`."""
+def link_document(content: Mapping[str, Any], ids: DnsIds) -> Tree:
+    """A link as templates see it, with what `address(...)` needs under `dns`.
+
+    A manual link (no group behind it) keeps its own address and gets no `dns`.
+    """
     link = dict(content)
     group = link.get("group_name")
     if not group:

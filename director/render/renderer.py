@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from director.render import report, schema
-from director.render.context import context_of
+from director.render.context import context_of, link_document
 from director.render.engine import Failure, Outcome, Source
 from director.render.erb import Erb, Work
 from director.render.jinja import Jinja
-from director.render.model import RenderedFile, RenderedInstance, RenderedJob, RenderJob, RenderRequest, Template, Tree
+from director.render.model import DnsIds, RenderedFile, RenderedInstance, RenderedJob, RenderJob, RenderRequest, Template, Tree
 
 MONIT = "monit"
 LINKS_FILE = ".bosh/links.json"
@@ -40,7 +40,8 @@ class Renderer:
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderedInstance]:
         """Render all jobs of all instances, in the order of the requests. Raises RenderError with everything that failed."""
         problems: list[report.Problem] = []
-        units = [_Unit(request, job) for request in requests for job in request.jobs]
+        shared = _SharedLinks()
+        units = [_Unit(request, job, shared) for request in requests for job in request.jobs]
         wanted: dict[bytes, _Unit] = {}
         found: dict[bytes, RenderedJob] = {}
         for unit in units:
@@ -101,11 +102,12 @@ class Renderer:
 class _Unit:
     """One job on one instance. `key` tells whether two units render to the same."""
 
-    def __init__(self, request: RenderRequest, job: RenderJob) -> None:
+    def __init__(self, request: RenderRequest, job: RenderJob, shared: _SharedLinks) -> None:
         self.request = request
         self.job = job
-        self.document = context_of(request, job)
-        self.spec, self.links = _split(self.document)
+        links, self.links = shared.of(job, request.ids)
+        self.document = context_of(request, job, links)
+        self.spec, _ = _split({**self.document, "links": {}})
         self.templates = _templates(job)
         self.sources = [(Source(f"{job.name}/{item.source}", item.text), _engine(item, job)) for item in self.templates]
         self.key = self._digest()
@@ -140,6 +142,27 @@ class _Unit:
         ]
         files.append(RenderedFile(LINKS_FILE, LINKS_FILE, _links_file(self.job)))
         return RenderedJob(self.job.name, monit, tuple(sorted(files, key=lambda file: file.source)))
+
+
+class _SharedLinks:
+    """Links of a batch. The instances of a group share their links' content, and a link may list a thousand instances."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[Mapping[str, Any], DnsIds, Tree, bytes]] = {}
+
+    def of(self, job: RenderJob, ids: DnsIds) -> tuple[Tree, bytes]:
+        """The links as templates see them, and as JSON text."""
+        tree: Tree = {}
+        parts: list[bytes] = []
+        for name, content in job.links.items():
+            key = (id(content), id(ids))
+            if key not in self._known:
+                # Content and ids are kept, so that no other object gets their identity while this batch lasts.
+                document = link_document(content, ids)
+                self._known[key] = (content, ids, document, _dumped(document))
+            _, _, tree[name], text = self._known[key]
+            parts.append(_dumped(name) + b":" + text)
+        return tree, b"{" + b",".join(parts) + b"}"
 
 
 class _Cache:

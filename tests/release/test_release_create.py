@@ -45,6 +45,17 @@ def test_the_manifest_in_the_directory_opens_too(directory: Path, tmp_path: Path
     assert archive.read_release(made.path) == archive.read_release(again.path)
 
 
+def test_archives_come_to_their_fingerprints(directory: Path) -> None:
+    (directory / "src/app/link").symlink_to("main.txt")
+    (directory / "src/app/main.txt").chmod(0o755)
+    (directory / "packages/app/packaging").chmod(0o755)
+    with archive.open_release(create.create_release(directory).path) as found:
+        assert found.unlike == ()
+    (directory / "packages/lib/pre_packaging").write_text("true\n")
+    with archive.open_release(create.create_release(directory).path) as found:
+        assert found.unlike == ("package 'lib'",)
+
+
 def test_nothing_changed_is_a_no_op(directory: Path) -> None:
     first = create.create_release(directory)
     before = {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}

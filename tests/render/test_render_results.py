@@ -146,7 +146,8 @@ def test_a_schema_is_one_of_the_errors(renderer: Renderer) -> None:
     with pytest.raises(errors.RenderError) as caught:
         renderer.render([request(bad)])
     assert caught.value.message.splitlines()[3:] == [
-        "      - Error validating properties for web", "        - 'cert' is not of type certificate", "        - 'port' is not of type integer"
+        "      - Error validating properties for web", "        - 'cert' is not of type certificate",
+        "        - 'port' is not of type integer",
     ]
     assert "hunter2" not in str(caught.value)
 
