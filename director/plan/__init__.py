@@ -19,3 +19,8 @@ The rules are those of the planning contract. Reading order:
 """
 
 from __future__ import annotations
+
+from director.plan.decide import decide
+from director.plan.design import design, ids_wanted, number
+
+__all__ = ["decide", "design", "ids_wanted", "number"]

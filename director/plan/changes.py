@@ -75,7 +75,10 @@ def network_reason(
 ) -> Reason | None:
     """New or given up addresses, or other settings of the networks. The order and the names of networks do not count."""
     settings = tuple(settings)
-    old_addresses, new_addresses = _addresses(observed.reservations), _addresses(reservations)
+    # A network of the cloud needs no address to be there: until it chose one, only the applied settings tell.
+    known = (item["network"] for item in observed.applied.get("networks", ()) if item["type"] == "dynamic")
+    old_addresses = _addresses((*observed.reservations, *(Reservation(name, "", "cloud") for name in known)))
+    new_addresses = _addresses(reservations)
     if old_addresses != new_addresses:
         return Reason("network", "addresses change", ", ".join(sorted(old_addresses)), ", ".join(sorted(new_addresses)), line)
     if "networks" not in observed.applied:

@@ -111,6 +111,11 @@ class _Balance:
         return hashlib.sha256(f"{self._seed}/{self._picks}/{az}".encode()).hexdigest() if self._seed else az
 
 
+def _networks_of(observed: ObservedInstance) -> set[str]:
+    from_cloud = (item["network"] for item in observed.applied.get("networks", ()) if item["type"] == "dynamic")
+    return {*(item.network for item in observed.reservations), *from_cloud}
+
+
 def check_ignored(group: InstanceGroup, existing: Sequence[Existing], report: Diagnostics) -> None:
     """Ignored instances may be neither moved, nor deleted, nor have their networks changed."""
     ignored = [item for item in existing if item.observed.ignored]
@@ -118,7 +123,7 @@ def check_ignored(group: InstanceGroup, existing: Sequence[Existing], report: Di
         return
     where = Where(line=group.line, path=f"instance_groups/{group.name}")
     names = {network.name for network in group.networks}
-    if any({item.network for item in one.observed.reservations} != names for one in ignored):
+    if any(_networks_of(one.observed) != names for one in ignored):
         report.add(
             f"In instance group '{group.name}', which contains ignored vms, an attempt was made to modify the networks."
             " This operation is not allowed.", where=where, code=IGNORED_CHANGED)

@@ -12,7 +12,6 @@ from director.plan.addressing import Addressing
 from director.plan.bind import NotAHash, given_or_default, ordered
 from director.plan.jobs import BoundJob, GroupJobs
 from director.plan.model import InstanceSpec, Provider, Tree
-from director.plan.settings import default_network
 from director.plan.waves import update_order
 from director.release.model import LinkSpec
 
@@ -32,6 +31,7 @@ class Intent:
     shared: bool = False
     consumable: bool = True
     networks: tuple[str, ...] = ()
+    default_network: str = ""
     properties: Tree = dataclasses.field(default_factory=dict)
     aliases: tuple[Tree, ...] = ()
     deployment: str = ""
@@ -52,26 +52,33 @@ class Intent:
 
 def intents_of(group: InstanceGroup, shared: GroupJobs, report: Diagnostics) -> list[Intent]:
     """All intents of a group: those of its jobs in order, custom ones after those of the spec, then its named disks."""
-    networks = tuple(network.name for network in group.networks)
     intents: list[Intent] = []
     for job in shared.jobs:
         where = Where(line=group.line, path=f"instance_groups/{group.name}/jobs/{job.ref.name}")
         specs = [(item, _from_spec(job, item, report, where)) for item in job.spec.provides]
         specs += list(_custom(group, job, report, where))
         for spec, properties in specs:
-            intent = _intent(group, job, spec, properties, networks, report, where)
+            intent = _intent(group, job, spec, properties, report, where)
             if intent is not None:
                 intents.append(intent)
-    intents += [
-        Intent(group.name, "", disk.name, disk.name, DISK, networks=networks, properties={"name": disk.name})
-        for disk in group.disks if disk.name]
-    return intents
+    intents += [Intent(group.name, "", disk.name, disk.name, DISK, properties={"name": disk.name}) for disk in group.disks if disk.name]
+    networks, default = tuple(network.name for network in group.networks), _default_network(group)
+    return [dataclasses.replace(intent, networks=networks, default_network=default) for intent in intents]
+
+
+def _default_network(group: InstanceGroup) -> str:
+    """As `settings.default_network`, of a group that may have no instances."""
+    for wanted in ("addressable", "gateway"):
+        for network in group.networks:
+            if wanted in network.default:
+                return network.name
+    return group.networks[0].name if group.networks else ""
 
 
 def _intent(
-    group: InstanceGroup, job: BoundJob, spec: LinkSpec, properties: Tree, networks: tuple[str, ...], report: Diagnostics, where: Where,
+    group: InstanceGroup, job: BoundJob, spec: LinkSpec, properties: Tree, report: Diagnostics, where: Where,
 ) -> Intent | None:
-    base = Intent(group.name, job.ref.name, spec.name, spec.name, spec.type, networks=networks, properties=properties)
+    base = Intent(group.name, job.ref.name, spec.name, spec.name, spec.type, properties=properties)
     if spec.name not in job.ref.provides:
         return base
     written = job.ref.provides[spec.name]
@@ -149,11 +156,10 @@ class Contents:
         """The whole content: addresses on all networks, for consumers here and elsewhere to choose from."""
         if intent.content is not None:
             return intent.content
-        a, specs = self._addressing, self._ordered.get(intent.group, [])
-        chosen = default_network(specs[0].networks) if specs else None
+        a = self._addressing
         return {
             "deployment_name": a.deployment, "variables_deployment": a.deployment, "domain": a.domain,
-            "default_network": chosen.network if chosen else (intent.networks[0] if intent.networks else ""),
+            "default_network": intent.default_network,
             "networks": list(intent.networks), "instance_group": intent.group, "group_name": intent.group,
             "group_id": a.group_id(intent.group, intent.link_group), "link_group_id": a.link_group_id(intent.link_group),
             "properties": intent.properties,

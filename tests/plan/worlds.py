@@ -81,10 +81,15 @@ def designed(made: Request) -> Blueprint:
 
 
 def hashes(blueprint: Blueprint) -> dict[str, str]:
-    """What rendering gives when every property and link is rendered, addresses of links included."""
+    """What rendering gives when a template prints every property, and all that it can see of links."""
     return {
-        item.spec.id: json.dumps([[job.name, job.properties, job.links, job.fingerprint] for job in item.spec.jobs], sort_keys=True, default=str)
+        item.spec.id: json.dumps(sorted([job.name, job.properties, visible(job.links), job.fingerprint] for job in item.spec.jobs), default=str)
         for item in blueprint.instances if item.spec.lifecycle != "errand"}
+
+
+def visible(links: dict[str, Any]) -> dict[str, Any]:
+    """Instances, properties and addresses of links; not the list of networks, which templates cannot reach."""
+    return {name: {key: value for key, value in content.items() if key != "networks"} for name, content in sorted(links.items())}
 
 
 def planned(made: Request, **more: Any) -> Plan:
