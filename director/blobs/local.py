@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,7 +47,15 @@ class LocalBlobstore:
         self._temporary.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
         for leftover in self._temporary.iterdir():
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
+
+    @property
+    def incoming(self) -> Path:
+        """A folder for what is on its way into the blobstore, on the same file system; emptied when the director starts."""
+        return self._temporary
 
     def put(self, source: str | Path | bytes | BinaryIO, *, expected: str = "") -> Blob:
         """Store a file's content, bytes, or what a stream still holds; the source stays. On disk when this returns.
