@@ -13,6 +13,7 @@
     |   +-- HostKeyChanged    the machine shows another key than the pinned one
     |   +-- AgentError        the agent answered with an error
     |   +-- ScriptFailed      a job's script ended badly
+    +-- CloudError            a cloud refused or failed (the CPI's error is its cause)
     +-- TaskError             a task ended in error
     +-- Cancelled             the task was cancelled
 
@@ -99,6 +100,10 @@ class AgentError(MachineError):
 
 class ScriptFailed(MachineError):
     """A script of a job failed."""
+
+
+class CloudError(CaissonError):
+    """A cloud refused or failed."""
 
 
 class TaskError(CaissonError):

@@ -12,7 +12,8 @@ PORT = 25555
 
 @dataclasses.dataclass(frozen=True)
 class DirectorConfig:
-    """`state` is the folder that holds everything; `hosts` are further names and addresses for the certificate."""
+    """`state` is the folder that holds everything; `hosts` are further names and addresses for the certificate, `cpi` the
+    director's own cloud: what is used where no CPI config names another."""
 
     state: pathlib.Path
     host: str = "127.0.0.1"
@@ -20,6 +21,7 @@ class DirectorConfig:
     name: str = "caisson"
     workers: int = 3
     hosts: tuple[str, ...] = ()
+    cpi: str = "local"
 
     @property
     def url(self) -> str:

@@ -44,3 +44,11 @@ def derive(secret: bytes, label: str) -> KeyPair:
     """The same key for the same secret and label: what a repeated creation of a machine must give it."""
     seed = hmac.new(secret, label.encode(), hashlib.sha256).digest()
     return _pair(ed25519.Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def read(private_pem: str) -> KeyPair:
+    """The pair of a private key. Raises ValueError when it is no ed25519 key."""
+    key = serialization.load_ssh_private_key(private_pem.encode(), password=None)
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise ValueError("not an ed25519 key")
+    return _pair(key)

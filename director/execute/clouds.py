@@ -1,0 +1,70 @@
+"""CPIs by name, made when first asked for; their errors become ours at this border."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from cpis import contract
+from director.diagnostics import Diagnostic, Where
+from director.errors import CloudError, NotFoundError
+
+
+class Clouds:
+    """`configured` answers the CPI config's entries (name -> {type, properties}); the empty name is the director's own cloud."""
+
+    def __init__(
+        self, default: contract.Cpi, make: Callable[[str, Mapping[str, Any]], contract.Cpi],
+        configured: Callable[[], Mapping[str, Mapping[str, Any]]],
+    ) -> None:
+        self._default = default
+        self._make = make
+        self._configured = configured
+        self._lock = threading.Lock()
+        self._made: dict[str, tuple[Mapping[str, Any], contract.Cpi]] = {}
+
+    def get(self, name: str) -> contract.Cpi:
+        """The CPI of that name. Raises NotFoundError. A CPI whose configuration changed is made anew."""
+        if not name:
+            return self._default
+        entry = self._configured().get(name)
+        if entry is None:
+            raise NotFoundError(f"CPI '{name}' not found in cpi-config", suggestion="Add it with `caisson update-cpi-config`.")
+        with self._lock:
+            known = self._made.get(name)
+            if known is None or known[0] != entry:
+                known = (entry, self._make(str(entry["type"]), entry.get("properties") or {}))
+                self._made[name] = known
+        return known[1]
+
+    def names(self) -> tuple[str, ...]:
+        """Names for which stemcells are kept: those of the CPI config, or the empty one alone."""
+        return tuple(self._configured()) or ("",)
+
+    def close(self) -> None:
+        with self._lock:
+            made = [cpi for _, cpi in self._made.values()]
+            self._made.clear()
+        for cpi in (*made, self._default):
+            cpi.close()
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn a CpiError of the block into a CloudError that says what was being done."""
+    try:
+        yield
+    except contract.CpiError as error:
+        facts = [
+            f"{label}: {value}"
+            for label, value in (("resource", error.resource), ("limit", error.limit), ("used", error.used), ("request", error.request_id))
+            if value
+        ]
+        raise CloudError(
+            Diagnostic(
+                f"{what}: {error.message}", detail=", ".join(facts), where=Where(path=error.resource) if error.resource else None,
+                suggestion=error.suggestion,
+            )
+        ) from error

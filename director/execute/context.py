@@ -1,0 +1,95 @@
+"""What every operation is given. Dependencies come in here and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cpis import contract
+from director.blobs import LocalBlobstore
+from director.errors import CaissonError
+from director.execute import progress
+from director.execute.clouds import Clouds
+from director.execute.journal import Journal
+from director.machine.agent import Agent
+from director.machine.endpoint import Endpoint
+from director.machine.keys import KeyPair
+from director.machine.machines import Machines
+from director.render.renderer import Renderer
+from director.state import Store
+from director.state.vms import VmRow
+from director.variables import Vault
+
+
+@dataclasses.dataclass(frozen=True)
+class Director:
+    """Who this director is. `secret` (32 bytes) seeds the first host keys of machines; `recursors` resolve what is not ours."""
+
+    name: str
+    uuid: str
+    login: KeyPair
+    secret: bytes = dataclasses.field(repr=False)
+    domain: str = "bosh"
+    use_dns_addresses: bool = False
+    recursors: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """One operation's surroundings. `cancel` is set when the task is to end, `check` raises Cancelled then; `sleep` takes seconds."""
+
+    director: Director
+    store: Store
+    blobs: LocalBlobstore
+    vault: Vault
+    clouds: Clouds
+    machines: Machines
+    renderer: Renderer
+    journal: Journal
+    log: progress.Log
+    cancel: threading.Event
+    check: Callable[[], None]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    new_id: Callable[[], str]
+    user: str
+    task_id: int
+    deployment: str = ""
+    threads: int = 16
+
+    def cpi(self, name: str) -> contract.Cpi:
+        """The CPI of that name in the CPI config, or the director's own for the empty name."""
+        return self.clouds.get(name)
+
+    def agent(self, vm: VmRow) -> Agent:
+        """A connected agent on that machine. Raises Unreachable, HostKeyChanged.
+
+        A machine that shows its next host key has activated it before we could record that: it is recorded now.
+        """
+        agent = self.machines.get(Endpoint(
+            cid=vm.cid, address=vm.address, host_public_key=vm.host_public_key, port=vm.ssh_port, user=vm.ssh_user,
+            next_host_public_key=vm.pending_host_public_key,
+        ))
+        if vm.pending_host_public_key and agent.host_public_key == vm.pending_host_public_key:
+            self.store.vms.update(vm.cid, host_public_key=vm.pending_host_public_key, pending_host_public_key="")
+        return agent
+
+    @contextlib.contextmanager
+    def event(self, action: str, kind: str, name: str, *, instance: str = "", context: dict[str, Any] | None = None) -> Iterator[None]:
+        """An operation with an event at its beginning and one at its end, which carries the error if it failed."""
+        def add(parent_id: int | None, error: str) -> int:
+            return self.store.events.add(
+                action, kind, name, user=self.user, task=self.task_id, deployment=self.deployment, instance=instance, context=context,
+                parent_id=parent_id, error=error,
+            )
+
+        start = add(None, "")
+        try:
+            yield
+        except CaissonError as error:
+            add(start, error.message)
+            raise
+        add(start, "")

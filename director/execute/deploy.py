@@ -1,0 +1,181 @@
+"""The deploy, from the text of a manifest to running jobs. Source: planning contract, section 1."""
+
+from __future__ import annotations
+
+import copy
+
+from director.errors import CaissonError
+from director.execute import compile, dns, parallel
+from director.execute.context import Context
+from director.execute.prepare import Prepared, Wanted, json_ready, prepare
+from director.execute.progress import Stage
+from director.execute.recover import recover
+from director.execute.steps import scripts
+from director.execute.steps.create_vm import create_vm, wish_of
+from director.execute.steps.delete_instance import delete_instance
+from director.execute.steps.update_instance import update_instance
+from director.manifest import load, parse
+from director.plan import model
+from director.plan.model import Action
+
+
+def deploy(ctx: Context, wanted: Wanted) -> str:
+    """Make the deployment what the manifest says. The task's result. Runs under the deployment's lock; after a crash, run again."""
+    name = parse.check_body(load.load_yaml(wanted.manifest, wanted.file))
+    ctx.store.deployments.ensure(name)
+    converge(ctx, name, wanted)
+    return f"/deployments/{name}"
+
+
+def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False) -> None:
+    """Recover, plan, do, keep, tell. `keep_text` leaves the stored manifest's text as the operator wrote it."""
+    before = ctx.store.deployments.get(name)
+    with ctx.event("update" if before.succeeded else "create", "deployment", name):
+        recover(ctx, name)
+        prepared = prepare_stage(ctx, wanted)
+        perform(ctx, prepared)
+        keep(ctx, prepared, keep_text=keep_text)
+        post_deploy(ctx, prepared)
+
+
+def prepare_stage(ctx: Context, wanted: Wanted) -> Prepared:
+    """Plan, and write the plan's instances and addresses down."""
+    stage = ctx.log.stage("Preparing deployment", 1)
+    with stage.step("Preparing deployment"):
+        prepared = prepare(ctx, wanted, write=True)
+        prepared.write_down(ctx)
+    for warning in prepared.warnings:
+        ctx.log.warning(warning)
+    return prepared
+
+
+def perform(ctx: Context, prepared: Prepared) -> None:
+    """Everything that touches clouds and machines, in the reference's order."""
+    compile.compile_packages(ctx, prepared)
+    delete_removed_groups(ctx, prepared)
+    create_missing_vms(ctx, prepared)
+    dns.publish(ctx)
+    for run in prepared.plan.runs:
+        ctx.check()
+        parallel.each(run, lambda group: update_group(ctx, prepared, group), len(run), ctx.check)
+    dns.publish(ctx)
+    _free_unused(ctx, prepared)
+
+
+def delete_removed_groups(ctx: Context, prepared: Prepared) -> None:
+    removed = set(prepared.plan.removed_groups)
+    doomed = [change for change in prepared.plan.changes if change.action is Action.DELETE and change.group in removed]
+    if doomed:
+        stage = ctx.log.stage("Deleting unneeded instances", len(doomed))
+        _delete(ctx, prepared, stage, doomed, ctx.threads)
+
+
+def create_missing_vms(ctx: Context, prepared: Prepared) -> None:
+    """All at once, whatever max_in_flight says: only starting jobs is limited by it."""
+    missing = [change for change in prepared.plan.changes if change.action is Action.CREATE and ctx.store.vms.active_of(change.id) is None]
+    if not missing:
+        return
+    stage = ctx.log.stage("Creating missing vms", len(missing))
+
+    def create(change: model.Change) -> None:
+        assert change.spec is not None
+        with stage.step(change.label):
+            create_vm(ctx, wish_of(ctx, change.spec, prepared.resolved(change.id)))
+            prepared.record_vm(ctx, change)
+
+    parallel.each(missing, create, ctx.threads, ctx.check)
+
+
+def update_group(ctx: Context, prepared: Prepared, group: model.GroupPlan) -> None:
+    """Obsolete instances go first, then waves: canaries, then the others, at most max_in_flight at a time."""
+    if group.deletions:
+        stage = ctx.log.stage("Deleting unneeded instances", len(group.deletions), (group.name,))
+        _delete(ctx, prepared, stage, [prepared.plan.change(item) for item in group.deletions], group.delete_parallel)
+    total = sum(len(wave.instances) for wave in group.waves)
+    if not total:
+        return
+    stage = ctx.log.stage("Updating instance", total, (group.name,))
+    for wave in group.waves:
+        def update(instance_id: str, wave: model.Wave = wave) -> None:
+            change = prepared.plan.change(instance_id)
+            with stage.step(f"{change.label} (canary)" if wave.canary else change.label) as step:
+                update_instance(ctx, prepared, change, step, canary=wave.canary)
+
+        parallel.each(wave.instances, update, wave.parallel, ctx.check)
+
+
+def _delete(ctx: Context, prepared: Prepared, stage: Stage, doomed: list[model.Change], limit: int) -> None:
+    def delete(change: model.Change) -> None:
+        assert change.observed is not None
+        with stage.step(change.label) as step:
+            delete_instance(
+                ctx, change.observed, step, env=scripts.DELETE_INSTANCE, skip_drain=prepared.skips_drain(change.group),
+                force=False,
+            )
+
+    parallel.each(doomed, delete, limit, ctx.check)
+    dns.publish(ctx)
+
+
+def _free_unused(ctx: Context, prepared: Prepared) -> None:
+    """Addresses that instances held before and hold no more, also where no machine was touched."""
+    for change in prepared.plan.changes:
+        if change.spec is not None and change.released:
+            prepared.release_addresses(ctx, change)
+
+
+def keep(ctx: Context, prepared: Prepared, *, keep_text: bool) -> None:
+    """The deploy worked: this is the deployment now."""
+    name, manifest = prepared.manifest.name, prepared.manifest
+    stemcells = {(item.spec.stemcell_name, item.spec.stemcell_version) for item in prepared.blueprint.instances}
+    with ctx.store.transaction(durable=True):
+        for change in prepared.plan.changes:
+            if change.action is Action.KEEP and change.spec is not None and change.observed is not None and not change.observed.ignored:
+                prepared.record(ctx, change)
+        if not keep_text:
+            ctx.store.deployments.update(name, manifest=prepared.wanted.manifest)
+        ctx.store.deployments.update(
+            name, resolved=_with_versions(prepared), cloud_config_ids=prepared.configs.cloud_ids,
+            runtime_config_ids=prepared.configs.runtime_ids, succeeded=True, variable_set_id=prepared.variable_set_id,
+        )
+        ctx.store.deployments.set_uses(name, [(release.name, release.version) for release in manifest.releases], stemcells)
+        ctx.store.links.replace(name, prepared.blueprint.providers)
+        if prepared.variable_set_id is not None:
+            ctx.store.variables.mark_deployed(prepared.variable_set_id)
+            used = {row.variable_set_id for row in ctx.store.instances.of(name) if row.variable_set_id is not None}
+            ctx.store.variables.forget_sets(name, used | {prepared.variable_set_id})
+
+
+def _with_versions(prepared: Prepared) -> dict[str, object]:
+    """The manifest as later operations use it: `latest` is what it was found to be."""
+    tree = copy.deepcopy(prepared.document.tree)
+    versions = {release.name: release.version for release in prepared.manifest.releases}
+    for release in tree.get("releases") or ():
+        release["version"] = versions.get(release["name"], release["version"])
+    stemcells = {stemcell.alias: stemcell.version for stemcell in prepared.manifest.stemcells}
+    for stemcell in tree.get("stemcells") or ():
+        stemcell["version"] = stemcells.get(stemcell["alias"], stemcell["version"])
+    return dict(json_ready(tree))
+
+
+def post_deploy(ctx: Context, prepared: Prepared) -> None:
+    """Scripts of that name on every running instance, if anything changed at all."""
+    if prepared.plan.is_empty:
+        return
+    running = [
+        change for change in prepared.plan.changes
+        if change.spec is not None and change.spec.state == "started" and change.spec.lifecycle == "service"
+        and not (change.observed and change.observed.ignored)
+    ]
+
+    def run(change: model.Change) -> None:
+        vm = ctx.store.vms.active_of(change.id)
+        if vm is None:
+            return
+        try:
+            ctx.agent(vm).run_script("post-deploy", cancel=ctx.cancel)
+        except CaissonError as error:
+            error.add_note(f"on {change.label}")
+            raise
+
+    parallel.each(running, run, ctx.threads, ctx.check)

@@ -1,0 +1,52 @@
+"""What is recorded of a deployment, and what its machines say now."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from director.errors import Unreachable
+from director.execute import parallel
+from director.execute.context import Context
+from director.machine.agent import MachineState
+from director.plan import model
+from director.state.instances import InstanceRow
+from director.state.vms import VmRow
+
+UNRESPONSIVE = "unresponsive"
+
+
+def observe(ctx: Context, deployment: str, *, ask: bool = True) -> tuple[model.ObservedInstance, ...]:
+    """All instances. `ask` makes one round trip to each machine that is not ignored, all in parallel."""
+    rows = ctx.store.instances.of(deployment)
+    vms = {vm.instance_id: vm for vm in ctx.store.vms.of(deployment) if vm.instance_id and vm.active}
+    asked = [vms[row.id] for row in rows if row.id in vms and not row.ignored] if ask else []
+    states = dict(zip((vm.cid for vm in asked), parallel.each(asked, lambda vm: state_of(ctx, vm), ctx.threads, ctx.check), strict=True))
+    return tuple(_observed(ctx, row, vms.get(row.id), states) for row in rows)
+
+
+def state_of(ctx: Context, vm: VmRow, *, full: bool = False) -> MachineState | None:
+    """What the machine says, or None when it cannot be reached. A machine with another host key is an error, not silence."""
+    try:
+        return ctx.agent(vm).get_state(full)
+    except Unreachable as error:
+        ctx.log.debug(f"{vm.cid} does not answer: {error.message}")
+        return None
+
+
+def _observed(ctx: Context, row: InstanceRow, vm: VmRow | None, states: dict[str, MachineState | None]) -> model.ObservedInstance:
+    seen: model.ObservedVm | None = None
+    if vm is not None:
+        state = states.get(vm.cid)
+        seen = model.ObservedVm(
+            cid=vm.cid, created_at=vm.created_at,
+            agent_state="" if vm.cid not in states else state.job_state if state else UNRESPONSIVE,
+            processes={process.name: process.state for process in state.processes} if state else {},
+        )
+    disks = tuple(
+        model.ObservedDisk(disk.cid, disk.size_mib, dict(disk.cloud_properties), disk.name)
+        for disk in ctx.store.disks.of_instance(row.id) if disk.active
+    )
+    held = tuple(model.Reservation(item.network, item.ip, item.kind) for item in ctx.store.addresses.of_instance(row.id))
+    fields = {field.name for field in dataclasses.fields(model.ObservedInstance)}
+    values = {key: value for key, value in dataclasses.asdict(row).items() if key in fields}
+    return model.ObservedInstance(**{**values, "vm": seen, "reservations": held, "disks": disks})

@@ -1,0 +1,292 @@
+"""A manifest becomes a Plan with everything needed to do it: parsed, placed, linked, rendered, compared.
+
+`prepare(..., write=False)` is the preview: it reads and computes, and writes nothing at all; variables that do not exist yet and
+numbers for DNS names are made up in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from director.execute import observe, rendering, specs
+from director.execute.context import Context
+from director.manifest import cloud_config, late, load, parse
+from director.manifest.model import CloudConfig, Manifest, Variable
+from director.plan import changes, model
+from director.plan.certificates import certificate_options
+from director.plan.decide import decide
+from director.plan.design import design
+from director.render.model import RenderedInstance
+from director.state.addresses import AddressRow
+from director.state.compiled_packages import CompiledPackageRow
+from director.state.instances import InstanceRow
+
+Tree = dict[str, Any]
+Lookup = Callable[[str], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What a deploy was given: the manifest's text, options for the planner, ids of pinned configs (none: the current ones), states that
+    were asked for (`GROUP` or `GROUP/INDEX-OR-UUID` -> started, stopped, detached, restart, recreate), and the file to name in errors."""
+
+    manifest: str
+    options: model.Options = model.Options()
+    cloud_config_ids: tuple[int, ...] = ()
+    runtime_config_ids: tuple[int, ...] = ()
+    states: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    file: str = "manifest.yml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Configs:
+    """The cloud and runtime configs that a deploy uses, in order."""
+
+    cloud: tuple[load.Document, ...]
+    runtime: tuple[load.Document, ...]
+    cloud_ids: tuple[int, ...]
+    runtime_ids: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A plan, and what doing it needs."""
+
+    wanted: Wanted
+    configs: Configs
+    document: load.Document
+    manifest: Manifest
+    cloud: CloudConfig
+    blueprint: model.Blueprint
+    plan: model.Plan
+    rendered: Mapping[str, RenderedInstance]
+    lookup: Lookup = dataclasses.field(repr=False)
+    variable_set_id: int | None
+    find_compiled: Callable[[Sequence[str]], dict[str, CompiledPackageRow]] = dataclasses.field(repr=False)
+
+    def apply_spec(self, instance_id: str) -> Tree:
+        """What the instance's agent is given. Packages must be compiled by now."""
+        spec = self._spec(instance_id)
+        rows = self.find_compiled([package.key for package in spec.packages])
+        compiled = {package.name: rows[package.key] for package in spec.packages}
+        return specs.apply_spec(spec, self.rendered[instance_id], compiled)
+
+    def blob(self, digest: str) -> bytes | None:
+        """The rendered templates with that digest (bare hex)."""
+        return next((item.archive for item in self.rendered.values() if item.digest == f"sha256:{digest}"), None)
+
+    def fill(self, tree: Tree) -> Tree:
+        """The tree without placeholders."""
+        filled: Tree = late.resolve(tree, self.lookup)
+        return filled
+
+    def resolved(self, instance_id: str) -> Tree:
+        """Cloud properties, env and networks' cloud properties of an instance, filled in."""
+        spec = self._spec(instance_id)
+        return {
+            "cloud_properties": self.fill(spec.cloud_properties), "env": self.fill(spec.env),
+            "networks": {network.network: self.fill(network.cloud_properties) for network in spec.networks},
+        }
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know before anything happens."""
+        return (*(item.sentence for item in self.manifest.warnings), *self.plan.warnings)
+
+    def skips_drain(self, group: str) -> bool:
+        skipped = self.wanted.options.skip_drain
+        return "*" in skipped or group in skipped
+
+    def record(self, ctx: Context, change: model.Change) -> None:
+        """The instance is what its spec says."""
+        assert change.spec is not None
+        ctx.store.instances.update(
+            change.id, applied=json_ready(changes.record(change)), dirty=False, state=change.spec.state,
+            variable_set_id=self.variable_set_id,
+        )
+
+    def record_vm(self, ctx: Context, change: model.Change) -> None:
+        """Its machine is new and has nothing on it yet."""
+        ctx.store.instances.update(change.id, applied=json_ready(changes.record_vm(change)), dirty=True)
+
+    def write_down(self, ctx: Context) -> None:
+        """Instances and addresses of the plan, before anything is done in a cloud. Raises ConflictError for an address taken meanwhile."""
+        name = self.manifest.name
+        with ctx.store.transaction():
+            known = {row.id: row for row in ctx.store.instances.of(name)}
+            for change in self.plan.changes:
+                if change.spec is None:
+                    continue
+                spec = change.spec
+                place: Tree = {
+                    "group": spec.group, "index": spec.index, "az": spec.az, "lifecycle": spec.lifecycle, "bootstrap": spec.bootstrap,
+                }
+                if change.id in known:
+                    ctx.store.instances.update(change.id, **place)
+                else:
+                    ctx.store.instances.add(_new_row(spec, place))
+                ctx.store.addresses.reserve([
+                    AddressRow(ip=item.ip, network=item.network, kind=item.kind, deployment=name, instance_id=change.id)
+                    for item in change.reservations if item.ip
+                ])
+
+    def release_addresses(self, ctx: Context, change: model.Change) -> None:
+        """Give up what the instance held before and holds no more."""
+        kept = {item.ip for item in change.reservations}
+        ctx.store.addresses.release(change.id, [item.ip for item in change.released if item.ip not in kept])
+
+    def _spec(self, instance_id: str) -> model.InstanceSpec:
+        spec = self.plan.change(instance_id).spec
+        assert spec is not None, instance_id
+        return spec
+
+
+def prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
+    """Plan a deploy. Raises ManifestError, PlanError, RenderError and so on, each with everything that is wrong."""
+    parsed = read(ctx, wanted)
+    name = parsed.manifest.name
+    observed = observe.observe(ctx, name)
+    designing = _Design(ctx, parsed, observed)
+    blueprint = designing.numbered(write)
+    lookup, set_id = _variables(ctx, parsed, blueprint, write=write)
+    rendered = rendering.render_all(ctx, blueprint, lookup, designing.ids)
+    decided = decide(
+        blueprint, {key: item.configuration_hash for key, item in rendered.items()}, resolved=_digester(ctx, lookup),
+        compiled=ctx.store.compiled_packages.keys(),
+    )
+    return Prepared(
+        wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
+        plan=decided, rendered=rendered, lookup=lookup, variable_set_id=set_id, find_compiled=ctx.store.compiled_packages.with_keys,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Parsed:
+    wanted: Wanted
+    document: load.Document
+    configs: Configs
+    manifest: Manifest
+    cloud: CloudConfig
+
+
+def read(ctx: Context, wanted: Wanted) -> Parsed:
+    """Text to typed manifest. Raises ManifestError with all that is wrong."""
+    configs = configs_of(ctx, wanted)
+    cloud = cloud_config.parse_cloud_config(configs.cloud)
+    document = load.load_yaml(wanted.manifest, wanted.file)
+    name = parse.check_body(document)
+    document = late.interpolate_for_director(document, ctx.vault.lookup(name))
+    deployment = ctx.store.deployments.find(name)
+    manifest = parse.parse_manifest(
+        document, cloud, runtime_configs=configs.runtime,
+        releases=ctx.store.releases.load([(row.name, row.version) for row in ctx.store.releases.all()]),
+        stemcells=[row.value for row in ctx.store.stemcells.all()],
+        previous_groups=tuple(dict.fromkeys(row.group for row in ctx.store.instances.of(name))),
+        teams=deployment.teams if deployment else (),
+    )
+    return Parsed(wanted, document, configs, _with_states(manifest, wanted.states), cloud)
+
+
+def configs_of(ctx: Context, wanted: Wanted) -> Configs:
+    """The pinned configs, or the current ones."""
+    def chosen(kind: str, ids: tuple[int, ...]) -> list[tuple[int, load.Document]]:
+        rows = [ctx.store.configs.get(number) for number in ids] if ids else ctx.store.configs.current(kind)
+        return [(row.id, load.load_yaml(row.content, f"{kind}-config '{row.name}'")) for row in rows]
+
+    cloud, runtime = chosen("cloud", wanted.cloud_config_ids), chosen("runtime", wanted.runtime_config_ids)
+    return Configs(
+        tuple(document for _, document in cloud), tuple(document for _, document in runtime),
+        tuple(number for number, _ in cloud), tuple(number for number, _ in runtime),
+    )
+
+
+def _variables(ctx: Context, parsed: Parsed, blueprint: model.Blueprint, *, write: bool) -> tuple[Lookup, int | None]:
+    """Make what is missing; a lookup of all values, and the set that pins their versions (None in a preview)."""
+    name, converge = parsed.manifest.name, parsed.manifest.features.converge_variables
+    early = ctx.vault.lookup(name)
+
+    def definition(variable: Variable) -> Variable:
+        options = certificate_options(variable, blueprint.variable_links.get(variable.name, {}))
+        return dataclasses.replace(variable, options=late.resolve(options, early))
+
+    definitions = [definition(variable) for variable in parsed.manifest.variables]
+    if not write:
+        return ctx.vault.preview(name, definitions, converge=converge)[1], None
+    pins = ctx.store.variables.begin_set(name)
+    ctx.vault.ensure(name, definitions, set_id=pins.id, converge=converge)
+    return ctx.vault.lookup(name, set_id=pins.id, pin=True), pins.id
+
+
+def json_ready(tree: Any) -> Any:
+    """The tree as it will come back from the database."""
+    return json.loads(json.dumps(tree, default=str))
+
+
+class _Design:
+    """Blueprints of one deploy, with the numbers that DNS names need."""
+
+    def __init__(self, ctx: Context, parsed: Parsed, observed: tuple[model.ObservedInstance, ...]) -> None:
+        self._ctx, self._parsed, self._observed = ctx, parsed, observed
+        self._name = parsed.manifest.name
+        wanted_count = sum(group.instances for group in parsed.manifest.instance_groups)
+        self._new_ids = tuple(ctx.new_id() for _ in range(wanted_count))
+        self.ids = ctx.store.ids.all()
+
+    def numbered(self, write: bool) -> model.Blueprint:
+        """The blueprint in which every number is there: given now, or made up when nothing may be written."""
+        blueprint = design(self._request())
+        if not blueprint.needs_ids:
+            return blueprint
+        if write:
+            self._ctx.store.ids.assign(blueprint.needs_ids)
+            self.ids = self._ctx.store.ids.all()
+        else:
+            self.ids = _imagined(self.ids, blueprint.needs_ids)
+        return design(self._request())
+
+    def _request(self) -> model.Request:
+        ctx, parsed, name = self._ctx, self._parsed, self._name
+        deployment = ctx.store.deployments.find(name)
+        return model.Request(
+            manifest=parsed.manifest, cloud=parsed.cloud,
+            releases=ctx.store.releases.load([(release.name, release.version) for release in parsed.manifest.releases]),
+            stemcells=tuple(row.value for row in ctx.store.stemcells.all()), observed=self._observed,
+            taken=tuple(ctx.store.addresses.taken(name)), shared_providers=ctx.store.links.shared(name),
+            first_deploy=deployment is None or not deployment.succeeded, options=parsed.wanted.options, new_ids=self._new_ids, ids=self.ids,
+            domain=ctx.director.domain, director_name=ctx.director.name, director_use_dns_addresses=ctx.director.use_dns_addresses,
+        )
+
+
+def _imagined(ids: model.NumericIds, needed: Sequence[tuple[str, str]]) -> model.NumericIds:
+    tables = {kind: dict(getattr(ids, f"{kind}s")) for kind in ("az", "network", "group", "instance")}
+    for kind, key in needed:
+        tables[kind].setdefault(key, max(tables[kind].values(), default=0) + 1)
+    return model.NumericIds(azs=tables["az"], networks=tables["network"], groups=tables["group"], instances=tables["instance"])
+
+
+def _with_states(manifest: Manifest, states: Mapping[str, str]) -> Manifest:
+    groups = []
+    for group in manifest.instance_groups:
+        single = {key.split("/", 1)[1]: state for key, state in states.items() if key.startswith(f"{group.name}/")}
+        groups.append(dataclasses.replace(
+            group, state=states.get(group.name, group.state), instance_states={**group.instance_states, **single},
+        ))
+    return dataclasses.replace(manifest, instance_groups=tuple(groups))
+
+
+def _digester(ctx: Context, lookup: Lookup) -> Callable[[Tree], str]:
+    """Digests of filled-in trees: keyed, so that a stored digest tells nothing about a short secret."""
+    def digest(tree: Tree) -> str:
+        text = json.dumps(late.resolve(tree, lookup), sort_keys=True, default=str)
+        return hmac.new(ctx.director.secret, text.encode(), hashlib.sha256).hexdigest()
+
+    return digest
+
+
+def _new_row(spec: model.InstanceSpec, place: Tree) -> InstanceRow:
+    return InstanceRow(id=spec.id, deployment=spec.deployment, state=spec.state, dirty=True, **place)

@@ -1,0 +1,214 @@
+"""The director as one process: every part is made here and given to those who need it. The only place where all layers meet."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+import secrets
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import director
+from cpis import registry
+from director.api import app, credentials, server, services, uploads
+from director.api.config import DirectorConfig
+from director.blobs import LocalBlobstore
+from director.execute import context, journal, prepare
+from director.execute.clouds import Clouds
+from director.machine import keys, session
+from director.machine.agent import Agent
+from director.machine.endpoint import Endpoint
+from director.machine.machines import Machines
+from director.manifest import load
+from director.plan import explain
+from director.render.renderer import Renderer
+from director.state import Store
+from director.tasks import operations
+from director.tasks.context import TaskContext
+from director.tasks.queue import Tasks
+from director.tasks.redact import Redactor
+from director.variables import Vault
+
+BOOT_SECONDS = 120.0
+ANSWER_SECONDS = 10.0
+RESOLVER_FILES = (pathlib.Path("/run/systemd/resolve/resolv.conf"), pathlib.Path("/etc/resolv.conf"))
+STOP_SECONDS = 5.0
+
+
+def run(config: DirectorConfig) -> None:
+    """Be the director until SIGTERM or SIGINT. Running tasks are left to the next start, which takes them up."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    parts = Parts.make(config)
+    queue = Tasks(parts.store, config.state, operations.handlers(parts.of_task), workers=config.workers, redactor=parts.redactor)
+    made = credentials.prepare(config.state, parts.store, config.certificate_hosts, time.time())
+    upload_folder = config.state / "uploads"
+    upload_folder.mkdir(exist_ok=True, mode=0o700)
+    uploads.sweep(upload_folder, parts.store)
+    info = services.DirectorInfo(name=config.name, uuid=parts.director.uuid, version=f"{director.__version__} (00000000)", cpi=config.cpi)
+    https = server.HttpsServer(
+        app.make_app(services.Services(
+            store=parts.store, blobs=parts.blobs, tasks=_Queue(queue), planner=parts.preview, director=info, uploads=upload_folder,
+            clock=time.time, certificate=made.certificate, cpis=parts.clouds.names(),
+        )), made, config.host, config.port)
+    queue.start()
+    https.start()
+    logging.getLogger(__name__).info("listening on %s:%s", *https.address)
+    stop.wait()
+    https.stop()
+    queue.stop(STOP_SECONDS)
+    parts.close()
+
+
+class _Queue:
+    """The task queue in the API's words."""
+
+    def __init__(self, queue: Tasks) -> None:
+        self._queue = queue
+
+    def create(
+        self, *, kind: str, arguments: Mapping[str, Any], description: str, deployment: str = "", user: str = "", context_id: str = "",
+    ) -> int:
+        return self._queue.create(
+            operations.KINDS[kind].type, {**arguments, "kind": arguments.get("kind") if kind == "" else kind}, description, user=user,
+            deployment=deployment, context_id=context_id)
+
+    def cancel(self, task_id: int) -> None:
+        self._queue.cancel(task_id)
+
+    def output(self, task_id: int, kind: str) -> pathlib.Path | None:
+        path = self._queue.outputs.path(task_id, kind)
+        return path if path.is_file() else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What operations are made of, for the whole life of the process."""
+
+    config: DirectorConfig
+    store: Store
+    blobs: LocalBlobstore
+    vault: Vault
+    clouds: Clouds
+    renderer: Renderer
+    director: context.Director
+    redactor: Redactor
+
+    @classmethod
+    def make(cls, config: DirectorConfig) -> Parts:
+        config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(config.state / "caisson.db")
+        redactor = Redactor()
+        vault = Vault(store, config.state / "vault.key", director_name=config.name, on_secret=redactor.add)
+        login = _login(config.state / "login.key")
+        seed = store.settings.get_or_make("host-key-seed", lambda: vault.seal(secrets.token_hex(32)))
+        who = context.Director(
+            name=config.name, uuid=store.settings.get_or_make("uuid", lambda: str(uuid.uuid4())), login=login,
+            secret=bytes.fromhex(vault.unseal(seed)), recursors=recursors(),
+        )
+        cloud = registry.load(config.cpi, {"state_dir": str(config.state / config.cpi), "director": config.name})
+        clouds = Clouds(cloud, registry.load, lambda: _cpi_config(store))
+        return cls(config, store, LocalBlobstore(config.state / "blobs"), vault, clouds, Renderer(), who, redactor)
+
+    def of_task(self, task: TaskContext) -> context.Context:
+        """Surroundings for one task, with connections of its own."""
+        return self._context(task.log, task.cancel, task.check, task.user, task.id, task.deployment)
+
+    def preview(self, manifest: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a deploy would do. Writes nothing."""
+        cancel = threading.Event()
+        ctx = self._context(_Quiet(), cancel, lambda: None, "", 0, "")
+        try:
+            prepared = prepare.prepare(ctx, operations.wanted_of({"manifest": manifest, "options": options}), write=False)
+        finally:
+            ctx.machines.close()
+        return {"text": explain.explain(prepared.plan), "plan": explain.to_json(prepared.plan), "warnings": list(prepared.warnings)}
+
+    def close(self) -> None:
+        self.renderer.close()
+        self.clouds.close()
+        self.store.close()
+
+    def _context(
+        self, log: Any, cancel: threading.Event, check: Callable[[], None], user: str, task_id: int, deployment: str,
+    ) -> context.Context:
+        def sleep(seconds: float) -> None:
+            cancel.wait(seconds)
+            check()
+
+        return context.Context(
+            director=self.director, store=self.store, blobs=self.blobs, vault=self.vault, clouds=self.clouds,
+            machines=Machines(lambda endpoint: self._connect(endpoint, cancel)), renderer=self.renderer,
+            journal=journal.Journal(self.store, self.vault, sleep, task_id or None), log=log, cancel=cancel, check=check, clock=time.time,
+            sleep=sleep, new_id=lambda: str(uuid.uuid4()), user=user, task_id=task_id, deployment=deployment,
+        )
+
+    def _connect(self, endpoint: Endpoint, cancel: threading.Event) -> Agent:
+        """A machine that was ready once answers soon or not at all; a new one is given time to boot."""
+        vm = self.store.vms.find(endpoint.cid)
+        seconds = ANSWER_SECONDS if vm is not None and vm.notes.get("ready") else BOOT_SECONDS
+        return Agent(session.connect(endpoint, self.director.login.private_pem, wait_seconds=seconds, cancel=cancel))
+
+
+class _Quiet:
+    """Progress of a preview: nobody follows it."""
+
+    def stage(self, name: str, total: int = 1, tags: tuple[str, ...] = ()) -> _QuietStage:
+        return _QuietStage()
+
+    def warning(self, message: str) -> None:
+        pass
+
+    def result(self, text: str) -> None:
+        pass
+
+    def debug(self, message: str) -> None:
+        logging.getLogger(__name__).debug(message)
+
+
+class _QuietStage:
+    def step(self, name: str) -> contextlib.AbstractContextManager[_QuietStep]:
+        return contextlib.nullcontext(_QuietStep())
+
+
+class _QuietStep:
+    def status(self, text: str, progress: int) -> None:
+        pass
+
+
+def _login(path: pathlib.Path) -> keys.KeyPair:
+    """The key with which this director logs in on machines, made on its first start."""
+    if path.is_file():
+        return keys.read(path.read_text())
+    pair = keys.generate()
+    path.touch(mode=0o600)
+    path.write_text(pair.private_pem)
+    return pair
+
+
+def _cpi_config(store: Store) -> dict[str, Mapping[str, Any]]:
+    entries: dict[str, Mapping[str, Any]] = {}
+    for config in store.configs.current("cpi"):
+        tree = load.load_yaml(config.content, f"cpi-config '{config.name}'").tree or {}
+        entries.update({str(entry["name"]): entry for entry in tree.get("cpis") or ()})
+    return entries
+
+
+def recursors() -> tuple[str, ...]:
+    """Resolvers of this computer that machines can reach too: no loopback ones."""
+    for file in RESOLVER_FILES:
+        if file.is_file():
+            found = [line.split()[1] for line in file.read_text().splitlines() if line.startswith("nameserver") and len(line.split()) > 1]
+            usable = tuple(address for address in found if not address.startswith(("127.", "::1")))
+            if usable:
+                return usable
+    return ()
+
