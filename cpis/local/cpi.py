@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -310,10 +311,9 @@ class LocalCpi:
         return [*found, *(Found("vm", cid, "") for cid in sorted(strays - known))]
 
     def _recorded(self) -> list[Found]:
-        kinds = (self._vm_records, self._disk_records, self._snapshot_records, self._stemcell_records)
         return [
             Found(records.kind, record["cid"], record["token"], record["metadata"], record["created_at"])
-            for records in kinds for record in records.all()
+            for records in self._all_records() for record in records.all()
         ]
 
     def clean(self) -> None:
@@ -329,10 +329,16 @@ class LocalCpi:
         for records in (self._snapshot_records, self._disk_records, self._stemcell_records):
             for record in records.all():
                 records.remove(record["cid"])
-        with contextlib.suppress(FileNotFoundError):
-            self._names.devices.rmdir()
-        with contextlib.suppress(OSError):
-            self._names.devices.parent.rmdir()
+        for folder in (self._names.devices, self._names.devices.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        shutil.rmtree(self._state / "locks", ignore_errors=True)
+        for folder in (*(records.folder for records in self._all_records()), self._state):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _all_records(self) -> tuple[Records, ...]:
+        return (self._vm_records, self._disk_records, self._snapshot_records, self._stemcell_records)
 
     def close(self) -> None:
         """Machines go on."""

@@ -22,6 +22,7 @@ from cpis.local.names import Names
 from cpis.local.run import CommandFailed, need, need_root, run
 
 _STOP_SECONDS = 30.0
+_INOTIFY_INSTANCES = 8192
 _NAMESPACES = ("net", "pid", "mnt", "uts", "ipc")
 
 
@@ -60,6 +61,15 @@ class Host(Protocol):
 
     def clean(self) -> None:
         """Remove everything of this director."""
+
+
+def ensure_kernel_limits() -> None:
+    """Raise what all machines share and each systemd needs some of; the kernel's default is enough for about 40 machines."""
+    instances = Path("/proc/sys/fs/inotify/max_user_instances")
+    # Where /proc/sys is read-only (a container), the host's administrator has to do it; a machine that fails says so on its console.
+    with contextlib.suppress(OSError):
+        if int(instances.read_text()) < _INOTIFY_INSTANCES:
+            instances.write_text(f"{_INOTIFY_INSTANCES}\n")
 
 
 def detect(names: Names, *, booted_with_systemd: bool | None = None) -> Host:

@@ -15,6 +15,7 @@ class Launch:
     """One machine's boot. `lower` is the image; `home` has seed, upper, work and root; `quota` is a file system image for upper and work."""
 
     cid: str
+    machine: str
     home: Path
     lower: Path
     namespace: str
@@ -49,7 +50,7 @@ def nspawn(launch: Launch) -> list[str]:
     """The `systemd-nspawn` call."""
     command = [
         "systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--quiet", "--settings=no", "--link-journal=no", "--console=pipe",
-        "--resolv-conf=off", "--timezone=off", f"--machine={launch.cid}", f"--directory={launch.home / 'root'}",
+        "--resolv-conf=off", "--timezone=off", f"--machine={launch.machine}", f"--hostname={launch.cid}", f"--directory={launch.home / 'root'}",
         f"--network-namespace-path=/run/netns/{launch.namespace}", f"--bind={launch.devices}:/dev/caisson",
     ]
     if launch.privileged:

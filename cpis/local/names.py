@@ -37,6 +37,10 @@ class Names:
     def namespace(self, cid: str) -> str:
         return f"{self.namespaces}{cid}"
 
+    def machine(self, cid: str) -> str:
+        """What systemd-nspawn calls the machine; it keeps a folder by this name for the whole computer."""
+        return f"{self.namespaces}{cid}"
+
     @property
     def table(self) -> str:
         """The nftables table, and the comment on iptables rules."""

@@ -93,8 +93,8 @@ class Net:
             if not held:
                 self._checkpoint("bridge")
                 alias = f"caisson {self._owner} {subnet.range}"[:_ALIAS_LIMIT]
-                batch = [] if any(link["ifname"] == bridge for link in links) else [f"link add {bridge} mtu {_mtu()} type bridge"]
-                batch += [f"addr replace {subnet.host}/{subnet.range.prefixlen} dev {bridge}", f"link set {bridge} up"]
+                batch = [] if any(link["ifname"] == bridge for link in links) else [f"link add {bridge} type bridge"]
+                batch += [f"addr replace {subnet.host}/{subnet.range.prefixlen} dev {bridge}", f"link set {bridge} mtu {_mtu()} up"]
                 _batch(batch)
                 run(["ip", "link", "set", bridge, "alias", alias])
             self._checkpoint("way-out")

@@ -88,16 +88,21 @@ class Records:
         found = (self.get(entry.name) for entry in sorted(self.folder.iterdir()) if not entry.name.startswith("."))
         return [record for record in found if record is not None]
 
+    def empty(self, cid: str) -> None:
+        """Delete the resource's files but its record."""
+        home = self.home(cid)
+        if home.is_dir():
+            for entry in list(home.iterdir()):
+                if entry != self.path(cid):
+                    _remove_tree(entry)
+
     def remove(self, cid: str) -> None:
         """Delete the resource's files, its record last, so that a crash on the way leaves it known."""
         home = self.home(cid)
         if not home.is_dir():
             return
-        record = self.path(cid)
-        for entry in home.iterdir():
-            if entry != record:
-                _remove_tree(entry)
-        record.unlink(missing_ok=True)
+        self.empty(cid)
+        self.path(cid).unlink(missing_ok=True)
         home.rmdir()
 
 

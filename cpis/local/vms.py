@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from cpis.contract import Conflict, CpiError, Invalid, Network, NotFound, Vm, VmRequest
 from cpis.local import disks
-from cpis.local.host import Host
+from cpis.local.host import Host, ensure_kernel_limits
 from cpis.local.launch import Launch, script
 from cpis.local.names import Names
 from cpis.local.net import Net, Subnet, name_servers
@@ -21,6 +22,7 @@ from cpis.local.properties import VmProperties
 from cpis.local.records import Record, Records, locked, write_atomically
 from cpis.local.seed import write_seed
 
+_NSPAWN_FOLDERS = Path("/run/systemd/nspawn/propagate")
 _GRACE_SECONDS = 10.0
 
 
@@ -152,8 +154,9 @@ class Vms:
         quota = home / "quota.ext4"
         if quota.exists():
             devices.append(disks.attach_loop(quota)[1])
-        launch = Launch(cid, home, Path(record["image"]), namespace, nodes, properties.privileged, quota if quota.exists() else None)
+        launch = Launch(cid, self._names.machine(cid), home, Path(record["image"]), namespace, nodes, properties.privileged, quota if quota.exists() else None)
         write_atomically(home / "run.sh", script(launch))
+        ensure_kernel_limits()
         self._checkpoint("start")
         self._host().start(cid, home / "run.sh", properties.limits, devices)
 
@@ -177,12 +180,17 @@ class Vms:
         nodes = self._names.devices / cid
         if nodes.is_dir():
             shutil.rmtree(nodes)
+        # systemd-nspawn that was killed leaves its folder for mounts to pass on.
+        with contextlib.suppress(FileNotFoundError):
+            (_NSPAWN_FOLDERS / self._names.machine(cid)).rmdir()
         self._checkpoint("remove-files")
+        self._records.empty(cid)
+        # In one lock with the record, or the last two machines would each leave the bridge to the other.
         with locked(self._lock):
             spans = {Subnet.of(network_of(shape)).range for shape in shapes}
             for span in spans - self._ranges(without=cid):
                 self._net.remove_bridge(span)
-        self._records.remove(cid)
+            self._records.remove(cid)
 
     def _ranges(self, without: str) -> set[IPv4Network]:
         return {
