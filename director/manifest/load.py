@@ -97,7 +97,7 @@ def show_path(tree: Any, path: Path) -> str:
             node = node[step]
             if isinstance(node, dict):
                 name = node.get("name", node.get("alias"))
-                shown = str(name) if isinstance(name, (str, int)) and str(name) else shown
+                shown = str(name) if isinstance(name, (str, int)) and not isinstance(name, bool) and name != "" else shown
         else:
             node = node.get(step) if isinstance(node, dict) else None
         parts.append(shown)
@@ -116,9 +116,8 @@ def load_yaml(text: str, file: str) -> Document:
         tree, marks = builder.build(events)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise builder.error(
-            error.problem or error.context or "the text is not YAML", mark.line + 1 if mark else None, syntax=True
-        ) from error
+        line = min(mark.line + 1, len(text.splitlines()) or 1) if mark else None  # the end of the text counts as its last line
+        raise builder.error(error.problem or error.context or "the text is not YAML", line, syntax=True) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else None
         raise builder.error("the text holds a character that YAML does not allow", line, syntax=True) from error

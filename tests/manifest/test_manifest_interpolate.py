@@ -1,0 +1,185 @@
+"""Interpolation as the reference's command does it: the recorded answers, and the rules one by one."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from manifest_cases import CORPUS
+
+from director.errors import ManifestError, UsageError
+from director.manifest.interpolate import Chain, Values, interpolate, parse_var, parse_var_file, parse_vars_env, parse_vars_file
+from director.manifest.load import Document, load_yaml
+from director.manifest.ops import Op, parse_ops
+
+DEPLOYMENT = CORPUS / "cf-deployment"
+RECORDED = CORPUS / "expected" / "interpolate.json"
+ROWS: list[dict[str, Any]] = json.loads(RECORDED.read_text()) if RECORDED.exists() else []
+
+
+@functools.cache
+def cf_deployment() -> Document:
+    return load_yaml((DEPLOYMENT / "cf-deployment.yml").read_text(), "cf-deployment.yml")
+
+
+def read_ops(name: str) -> list[Op]:
+    """An ops file; some are links, which the corpus holds as a text with the path."""
+    path = DEPLOYMENT / name
+    text = path.read_text()
+    if text.startswith("../") and "\n" not in text.strip():
+        text = (path.parent / text.strip()).read_text()
+    return parse_ops(text, name)
+
+
+def run(args: list[str]) -> Any:
+    ops: list[Op] = []
+    given: dict[str, Any] = {}
+    for flag, value in zip(args[::2], args[1::2], strict=True):
+        if flag == "-o":
+            ops.extend(read_ops(value))
+        else:
+            given.update([parse_var(value)])
+    return interpolate(cf_deployment().tree, Values.of(given), ops=ops)
+
+
+@pytest.mark.skipif(not ROWS, reason="the corpus is not at ../shared/corpus")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row["args"]) or "none")
+def test_a_recorded_answer(row: dict[str, Any]) -> None:
+    if row["ok"]:
+        canonical = json.dumps(run(row["args"]), sort_keys=True, separators=(",", ":"))
+        assert hashlib.sha256(canonical.encode()).hexdigest() == row["sha256_of_canonical_json"]
+        return
+    with pytest.raises(ManifestError) as caught:
+        run(row["args"])
+    told = str(caught.value)
+    recorded = row["error"][0]
+    if recorded.startswith("Error '"):
+        assert recorded in told
+    elif "Unknown operation" in recorded:
+        assert "Unknown operation [0] with type ''" in told
+        assert "iaas-support/openstack/flavors.yml" in told
+    else:
+        assert "Getting all variables from variable definitions sections: Interpolating variable 'network_policy_server_external'" in told
+        assert "Invalid type '[]interface {}'" in told
+
+
+def given_values(**values: Any) -> Values:
+    return Values.of(values)
+
+
+@pytest.mark.parametrize(("tree", "values", "result"), [
+    ("((n))", {"n": {"a": [1]}}, {"a": [1]}), ("(( n ))", {"n": 1}, 1), ("((!n))", {"n": None}, None),
+    ("x-(( n ))", {"n": 1}, "x-(( n ))"), ("x-((n))-((!n))", {"n": 1}, "x-1-1"), ("$((x + 1))", {"x": 1}, "$((x + 1))"),
+    ({"((k))": 1, "b": ["((k))"]}, {"k": "a"}, {"a": 1, "b": ["a"]}), ("((a.b.0))", {"a": {"b": ["z"]}}, "z"),
+    ("((a.0))", {"a": {"0": "z"}}, "z"), ("((n))", {"n": "((m))", "m": 1}, "((m))"), ("((none))", {}, "((none))"), ("((ñandú))", {"ñandú": 1}, 1),
+    ("((/a/b))", {"/a/b": 1}, 1), ("((a.b))", {"a.b": 1}, 1), ("((a))", {"a.b": 1}, {"b": 1}),
+])  # fmt: skip
+def test_a_placeholder(tree: Any, values: dict[str, Any], result: Any) -> None:
+    assert interpolate({"x": tree}, Values.of(values)) == {"x": result}
+
+
+@pytest.mark.parametrize(("tree", "values", "message"), [
+    ("x((n))", {"n": {"a": 1}}, "Invalid type 'map\\[interface {}\\]interface {}' for variable 'n'"), ("x((n))", {"n": 1.5}, "'float64'"),
+    ("x((n))", {"n": True}, "'bool'"), ("((a.b))", {"a": {"c": 1}}, "Finding variable 'a.b': Expected to find a map key 'b' for path '/b'"),
+    ("((a.b.c))", {"a": {"b": 1}}, "path '/b/c' but found 'int'"), ({"((k))": 1}, {"k": [1]}, "usable as a key"),
+])  # fmt: skip
+def test_a_value_that_does_not_fit(tree: Any, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        interpolate(tree, Values.of(values))
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("n=01", 1), ('n="01"', "01"), ("n='x'", "x"), ("n=a: b", {"a": "b"}), ("n=x=y", "x=y"), ("n=~", None), ("n=2020-01-01", "2020-01-01"),
+])  # fmt: skip
+def test_row_31_values_of_the_command_line(text: str, value: Any) -> None:
+    assert parse_var(text) == ("n", value)
+
+
+@pytest.mark.parametrize("text", ["n", "=x", "n="])
+def test_values_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="Expected var"):
+        parse_var(text)
+    with pytest.raises(UsageError, match="Expected var"):
+        parse_var_file(text)
+
+
+class Store:
+    """A store that generates a value from a definition, and shows what it was asked."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
+        self.asked: dict[str, Any] = {}
+
+    def find(self, name: str, definition: Mapping[str, Any] | None) -> tuple[bool, Any]:
+        if name not in self.values and definition is not None:
+            self.asked[name] = definition
+            self.values[name] = f"made {definition['type']}"
+        return name in self.values, self.values.get(name)
+
+    def names(self) -> Iterable[str]:
+        return ()
+
+
+def test_row_32_precedence() -> None:
+    values = Values.of(parse_vars_env("P", {"P_n": "0", "P_e": "[1]"}), parse_vars_file("n: 1\nf: 2\n", "f.yml"), dict([parse_var("n=2")]))
+    tree = {"n": "((n))", "f": "((f))", "e": "((e))", "s": "((s))"}
+    assert interpolate(tree, Chain([values, Store(n=3, s=4)])) == {"n": 2, "f": 2, "e": [1], "s": 4}
+
+
+def test_row_34_definitions_with_a_value_are_taken_out() -> None:
+    store = Store()
+    tree = {"variables": [{"name": "p", "type": "password"}, {"name": "c", "type": "certificate", "options": {"common_name": "((p)).x"}}], "a": "((p))"}
+    assert interpolate(tree, store) == {"variables": [], "a": "made password"}
+    assert store.asked["c"]["options"] == {"common_name": "made password.x"}
+    assert interpolate(tree, Values({})) == tree
+
+
+def test_variables_that_need_each_other_in_a_circle() -> None:
+    tree = {"variables": [{"name": name, "type": "certificate", "options": {"ca": f"(({other}))"}} for name, other in ("ab", "bc", "ca")]}
+    with pytest.raises(ManifestError, match=r"Detected recursion \(a -> b -> c -> a\)"):
+        interpolate(tree, Store())
+
+
+def test_names_without_value_and_values_without_use_are_told_together() -> None:
+    with pytest.raises(ManifestError) as caught:
+        interpolate({"a": "((b)) ((a.x))"}, given_values(z=1, y=2), expect_all_keys=True, expect_all_used=True)
+    assert [item.summary for item in caught.value.diagnostics] == ["Expected to find variables: a\nb", "Expected to use variables: y\nz"]
+
+
+def test_a_path_comes_last() -> None:
+    tree = {"list": [{"name": "((n))", "v": "((v))"}]}
+    assert interpolate(tree, given_values(n="x", v=[1]), path="/list/name=x/v") == [1]
+    with pytest.raises(ManifestError, match="Expected to find a map key 'w'"):
+        interpolate(tree, given_values(n="x"), path="/list/name=x/w")
+
+
+words = st.text(st.sampled_from("abc"), min_size=1, max_size=3)
+scalars = st.none() | st.booleans() | st.integers(-5, 5) | words | st.builds("x((%s))y".__mod__, words) | st.builds("((%s))".__mod__, words)
+trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4), max_leaves=12)
+plain = st.dictionaries(words, st.integers(0, 9) | st.text("pqr", max_size=3), max_size=5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(trees, plain)
+def test_a_second_time_changes_nothing(tree: Any, values: dict[str, Any]) -> None:
+    once = interpolate({"x": tree}, Values(values))
+    assert interpolate(once, Values(values)) == once
+
+
+@settings(max_examples=100, deadline=None)
+@given(trees, plain, plain)
+def test_values_may_come_in_two_rounds(tree: Any, first: dict[str, Any], second: dict[str, Any]) -> None:
+    together = interpolate({"x": tree}, Values({**second, **first}))
+    assert interpolate(interpolate({"x": tree}, Values(first)), Values(second)) == together
+
+
+@settings(max_examples=50, deadline=None)
+@given(trees)
+def test_without_values_the_same_object_comes_back(tree: Any) -> None:
+    assert interpolate(tree, Values({})) is tree
