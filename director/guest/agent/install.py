@@ -98,6 +98,13 @@ def clean(call: Call, spec: Spec, jobs: Dict[str, Path]) -> None:
     _only(layout.blobs, [spec.archive])
 
 
+def job_folder(call: Call, name: str) -> Path:
+    """Where the job's link leads."""
+    layout = call.host.layout
+    link = layout.jobs / name
+    return layout.root / os.readlink(str(link)).lstrip("/") if link.is_symlink() else link
+
+
 def installed_digests(call: Call) -> List[str]:
     """Digests of the packages that are unpacked."""
     root = call.host.layout.data_packages

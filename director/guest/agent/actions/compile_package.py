@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from pathlib import Path
 from typing import Any, Dict, List
 
 from .. import archive, files, install, scripts
@@ -33,7 +34,7 @@ def run(
         target.mkdir(parents=True)
         files.link(layout.packages / name, layout.inner(target))
         if (source / "packaging").is_file():
-            _package(call, name, version, seconds, stream)
+            _package(call, name, version, target, seconds, stream)
         made = layout.tmp / ("compiled-%s-%s.tgz" % (name, secrets.token_hex(6)))
         layout.tmp.mkdir(parents=True, exist_ok=True)
         try:
@@ -59,12 +60,11 @@ def _enable(call: Call, packages: List[Package]) -> None:
         files.remove(layout.blobs / package.digest)
 
 
-def _package(call: Call, name: str, version: str, seconds: float, stream: bool) -> None:
+def _package(call: Call, name: str, version: str, target: Path, seconds: float, stream: bool) -> None:
     layout = call.host.layout
     source = layout.compile / name
-    prefix = "" if call.host.is_real else str(layout.root)
     env = {
-        "BOSH_COMPILE_TARGET": prefix + layout.inner(source), "BOSH_INSTALL_TARGET": prefix + layout.inner(layout.packages / name),
+        "BOSH_COMPILE_TARGET": str(source), "BOSH_INSTALL_TARGET": str(layout.packages / name if call.host.is_real else target),
         "BOSH_PACKAGE_NAME": name, "BOSH_PACKAGE_VERSION": version, "HOME": os.environ.get("HOME", "/root"),
     }
     capture = scripts.Capture(call, KEPT_BYTES, stream)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import files, health, monit, spec, system
+from .. import files, health, install, monit, spec, system
 from ..host import Call
 from .base import Action
 
@@ -10,7 +10,7 @@ from .base import Action
 def run(call: Call) -> str:
     host = call.host
     layout = host.layout
-    wanted = monit.snippets([(name, layout.root / layout.inner(layout.jobs / name).lstrip("/")) for name in spec.load(layout).jobs])
+    wanted = monit.snippets([(name, install.job_folder(call, name)) for name in spec.load(layout).jobs])
     layout.monit_jobs.mkdir(parents=True, exist_ok=True)
     for path in layout.monit_jobs.glob("*.monitrc"):
         if path.name not in wanted:
