@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from starlette.responses import Response
@@ -92,7 +93,7 @@ def check_content(type_: str, content: str) -> None:
     try:
         tree = load_yaml(content, f"{type_} config").tree
     except ManifestError as error:
-        raise ManifestError(*error.diagnostics, code=BAD_CONTENT) from error
+        raise ManifestError(*[dataclasses.replace(item, code=BAD_CONTENT) for item in error.diagnostics]) from error
     if not isinstance(tree, dict):
         raise ManifestError("YAML hash expected", code=BAD_CONTENT)
 

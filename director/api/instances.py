@@ -118,8 +118,8 @@ def _instance(call: Call) -> InstanceRow:
     return call.services.store.instances.at(call.deployment, call.path["group"], call.path["instance"])
 
 
-def _ask(call: Call, kind: str) -> Response:
-    return call.start("fetch_instances", {"format": "full", "kind": kind}, "retrieve vm-stats", call.deployment)
+def _ask(call: Call, what: str) -> Response:
+    return call.start("fetch_instances", {"format": "full", "what": what}, "retrieve vm-stats", call.deployment)
 
 
 def _addresses(call: Call) -> dict[str, list[str]]:

@@ -89,14 +89,19 @@ def export(call: Call) -> Response:
 
 
 def matches(call: Call) -> Response:
-    """Which packages need not be sent: none, since every upload is to be whole here. The caller then sends all."""
-    _manifest_list(call, "packages")
-    return answer([])
+    """Fingerprints of packages whose source is here already, so that it need not be sent."""
+    manifest = _manifest(call, "packages")
+    row = call.services.store.releases.find_version(str(manifest.get("name")), str(manifest.get("version")))
+    if row is not None and not row.complete:
+        return answer([])
+    asked = [str(item["fingerprint"]) for item in manifest["packages"] if isinstance(item, dict) and item.get("fingerprint")]
+    found = call.services.store.releases.packages_with(asked)
+    return answer([fingerprint for fingerprint in asked if fingerprint in found and call.services.blobs.exists(found[fingerprint].blob_id)])
 
 
 def matches_compiled(call: Call) -> Response:
-    """As `matches`, for compiled packages."""
-    _manifest_list(call, "compiled_packages")
+    """As `matches`, for compiled packages: all are to be sent."""
+    _manifest(call, "compiled_packages")
     return answer([])
 
 
@@ -122,10 +127,11 @@ def jobs(call: Call) -> Response:
     ])
 
 
-def _manifest_list(call: Call, key: str) -> None:
+def _manifest(call: Call, key: str) -> dict[str, Any]:
     tree = load_yaml(call.text(), "release.MF").tree
     if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
         raise ManifestError(f"Manifest doesn't include an array of '{key}'", code=BAD_MANIFEST)
+    return tree
 
 
 def _all_versions(releases: tuple[Release, ...]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from director.state import tasks as rows
 
 # What `verbose=1` shows: that which changes something.
 IMPORTANT = (
-    "attach_disk", "change_state", "create_snapshot", "delete_deployment", "delete_release", "delete_snapshot", "delete_stemcell", "export_release",
-    "run_errand", "snapshot_deployment", "update_deployment", "update_instance", "update_release", "update_stemcell", "upload_release", "upload_stemcell",
+    "attach_disk", "create_snapshot", "delete_deployment", "delete_release", "delete_snapshot", "delete_stemcell", "export_release", "run_errand",
+    "snapshot_deployment", "update_deployment", "update_instance", "update_release", "update_stemcell",
 )
 CANCELLABLE = ("queued", "processing")
 OUTPUTS = ("event", "result", "debug", "cpi")

@@ -124,7 +124,8 @@ def last_lines(config: DirectorConfig) -> str:
 
 
 def _command(config: DirectorConfig) -> list[str]:
-    settings = ["--state", str(config.state), "--host", config.host, "--port", str(config.port), "--name", config.name, "--workers", str(config.workers)]
+    settings = ["--state", str(config.state), "--host", config.host, "--port", str(config.port), "--name", config.name]
+    settings += ["--workers", str(config.workers), "--cpi", config.cpi]
     return [sys.executable, "-m", "director.cli.main", "director", "run", *settings]
 
 

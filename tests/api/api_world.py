@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from director.blobs import LocalBlobstore
 from director.cli import client as cli_client
 from director.errors import CaissonError
 from director.state import Store
+from director.tasks import operations
 
 NOW = 1_790_000_000.0
 ADMIN = ("admin", "secret")
@@ -33,7 +35,7 @@ class RecordedTasks:
     def create(
         self, *, kind: str, arguments: Mapping[str, Any], description: str, deployment: str = "", user: str = "", context_id: str = ""
     ) -> int:
-        return self.store.tasks.add(kind, description, arguments=dict(arguments), user=user, deployment=deployment, context_id=context_id)
+        return self.store.tasks.add(operations.KINDS[kind].type, description, arguments=dict(arguments), user=user, deployment=deployment, context_id=context_id)
 
     def cancel(self, task_id: int) -> None:
         self.store.tasks.cancel(task_id)
@@ -67,6 +69,17 @@ class Listening:
     switch: Switch
     server: HttpsServer
     credentials: Credentials
+    template: pathlib.Path
+
+    def __post_init__(self) -> None:
+        self.anonymous = cli_client.connect(self.endpoint())
+        self.http = cli_client.connect(self.endpoint())
+        self.http.auth = httpx.BasicAuth(*ADMIN)
+
+    def close(self) -> None:
+        self.http.close()
+        self.anonymous.close()
+        self.server.stop()
 
     def endpoint(self, user: str = ADMIN[0], secret: str = ADMIN[1]) -> cli_client.Endpoint:
         host, port = self.server.address
@@ -78,8 +91,8 @@ class World:
 
     def __init__(self, folder: pathlib.Path, listening: Listening) -> None:
         self.listening = listening
+        shutil.copy(listening.template, folder / "caisson.db")
         self.store = Store(folder / "caisson.db", clock=lambda: NOW)
-        self.store.users.set(*ADMIN)
         self.tasks = RecordedTasks(self.store, folder / "tasks")
         self.blobs = LocalBlobstore(folder / "blobs")
         self.uploads = folder / "uploads"
@@ -91,9 +104,7 @@ class World:
             clock=lambda: NOW, certificate=listening.credentials.certificate,
         )
         listening.switch.app = app.make_app(self.services)
-        self.anonymous = cli_client.connect(listening.endpoint())
-        self.http = cli_client.connect(listening.endpoint())
-        self.http.auth = httpx.BasicAuth(*ADMIN)
+        self.anonymous, self.http = listening.anonymous, listening.http
 
     def _plan(self, manifest: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
         self.planned.append((manifest, options))
@@ -117,8 +128,6 @@ class World:
         return self.store.tasks.select()[0]
 
     def close(self) -> None:
-        self.http.close()
-        self.anonymous.close()
         self.store.close()
 
 
@@ -126,9 +135,11 @@ def listen(folder: pathlib.Path) -> Listening:
     """Start the server; `close` it at the end."""
     from director.api import credentials
 
-    with Store(folder / "users.db") as store:
+    template = folder / "template.db"
+    with Store(template, clock=lambda: NOW) as store:
         made = credentials.prepare(folder, store, ["127.0.0.1", "localhost"], NOW)
+        store.users.set(*ADMIN)
     switch = Switch()
     server = HttpsServer(switch, made, "127.0.0.1", 0)
     server.start()
-    return Listening(switch, server, made)
+    return Listening(switch, server, made, template)

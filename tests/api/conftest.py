@@ -11,7 +11,7 @@ import pytest
 def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[api_world.Listening]:
     made = api_world.listen(tmp_path_factory.mktemp("listening"))
     yield made
-    made.server.stop()
+    made.close()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ ALIAS = "local"
 @click.option("--port", type=int, help=f"Port to listen on [{PORT}]")
 @click.option("--name", default="caisson", help="Name of the director [caisson]")
 @click.option("--workers", type=int, default=3, help="Tasks at once [3]")
+@click.option("--cpi", default="local", help="The director's own cloud [local]")
 @click.option("--alias", default="", help=f"Remember it under this alias [{ALIAS}]")
 def command(session: Session, action: str, state: str, alias: str, port: int | None, **given: Any) -> None:
     """Start, stop or look at the director of this computer; 'run' stays in the foreground."""
