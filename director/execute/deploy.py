@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 from director.errors import CaissonError
 from director.execute import compile, dns, parallel
@@ -139,7 +140,10 @@ def keep(ctx: Context, prepared: Prepared, *, keep_text: bool) -> None:
             runtime_config_ids=prepared.configs.runtime_ids, succeeded=True, variable_set_id=prepared.variable_set_id,
         )
         ctx.store.deployments.set_uses(name, [(release.name, release.version) for release in manifest.releases], stemcells)
-        ctx.store.links.replace(name, prepared.blueprint.providers)
+        ctx.store.links.replace(name, [
+            dataclasses.replace(provider, content={**provider.content, "aliases": list(provider.aliases)})
+            for provider in prepared.blueprint.providers
+        ])
         if prepared.variable_set_id is not None:
             ctx.store.variables.mark_deployed(prepared.variable_set_id)
             used = {row.variable_set_id for row in ctx.store.instances.of(name) if row.variable_set_id is not None}

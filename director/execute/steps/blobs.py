@@ -34,6 +34,7 @@ def send_one(ctx: Context, agent: Agent, digest: str, sources: Sources | None = 
     blob = ctx.store.blobs.by_sha256(bare(digest))
     if blob is None:
         raise CaissonError(
-            f"Blob sha256:{bare(digest)} is not in the blobstore", suggestion="Upload the release again with `caisson upload-release --fix`.",
+            f"Blob sha256:{bare(digest)} is not in the blobstore",
+            suggestion="Upload the release again with `caisson upload-release --fix`.",
         )
     agent.put_blob(ctx.blobs.path(blob.id), digest)
