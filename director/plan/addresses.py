@@ -92,6 +92,7 @@ class SubnetPool:
             edges.append(interval_of(subnet.gateway))
         self.reserved = Intervals([*edges, *(interval_of(text) for text in subnet.reserved)])
         self._cursor = self.first
+        self._statics = self.static.numbers()
 
     def serves(self, az: str) -> bool:
         """Whether instances of that AZ may be here; a side without AZs matches any."""
@@ -116,6 +117,10 @@ class SubnetPool:
                 return candidate
         self._cursor = candidate
         return None
+
+    def next_static(self, taken: Taken) -> int | None:
+        """The lowest address of the `static` list that nobody has; for VIPs."""
+        return next((number for number in self._statics if number not in taken), None)
 
     def _aligned(self, number: int) -> int:
         return self.first + -(-(number - self.first) // self.block) * self.block

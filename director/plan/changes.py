@@ -201,6 +201,8 @@ def record(change: Change) -> Tree:
     """
     if change.spec is None:
         return {}
+    if change.frozen:
+        return dict(change.observed.applied) if change.observed else {}
     applied = change.spec.to_dict()
     applied["configuration_hash"] = change.configuration_hash
     applied["resolved"] = dict(change.resolved)

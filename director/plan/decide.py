@@ -42,7 +42,8 @@ def decide(
                 released=observed.reservations)
             (by_group[owner] if owner else removed).append(change)
     for placed in blueprint.instances:
-        by_group[placed.spec.group].append(deciding.change(placed))
+        if placed.observed is not None or deciding.touched(placed):
+            by_group[placed.spec.group].append(deciding.change(placed))
     all_changes = (*removed, *(change for items in by_group.values() for change in items))
     ignored = any(item.ignored for item in request.observed)
     return Plan(
@@ -62,13 +63,14 @@ class _Deciding:
         self._resolved = resolved
         self._groups: dict[str, InstanceGroup] = {group.name: group for group in blueprint.request.manifest.instance_groups}
         self._awake_errands = _awake_errands(blueprint)
+        self._known_digests: dict[tuple[str | int, ...], dict[str, str]] = {}
         self.wishes = Wishes(self._options)
 
     def check_agents(self) -> None:
         """An agent that does not respond ends a deploy, unless it may be fixed by recreating its machine."""
         silent = [
             placed for placed in self._blueprint.instances if placed.observed and placed.observed.vm and not placed.observed.ignored
-            and placed.observed.vm.agent_state == "unresponsive" and self._touched(placed)]
+            and placed.observed.vm.agent_state == "unresponsive" and self.touched(placed)]
         if silent and not self._options.fix:
             raise PlanError.of(
                 Diagnostic(
@@ -83,11 +85,10 @@ class _Deciding:
             Action.KEEP, spec.group, spec.id, spec.index, spec.az, (), spec, observed, placed.reservations, placed.released,
             self._hashes.get(spec.id, ""), migrated_from=placed.migrated_from)
         if observed is not None and observed.ignored:
-            return dataclasses.replace(base, reservations=observed.reservations, released=())
-        base = dataclasses.replace(base, resolved=changes.resolved_digests(spec, self._resolved))
-        if not self._touched(placed):
-            held = observed.reservations if observed else placed.reservations
-            return dataclasses.replace(base, reservations=held, released=())
+            return dataclasses.replace(base, reservations=observed.reservations, released=(), frozen=True)
+        if observed is not None and not self._touched(placed):
+            return dataclasses.replace(base, reservations=observed.reservations, released=(), frozen=True)
+        base = dataclasses.replace(base, resolved=self._digests(placed))
         if spec.lifecycle == "errand" and spec.group not in self._awake_errands:
             return base
         if observed is None or observed.vm is None:
@@ -177,7 +178,16 @@ class _Deciding:
         held = {item.ip for item in placed.observed.reservations if item.kind != "cloud"}
         return all(item.kind == "cloud" or (item.kind == "dynamic" and item.ip not in held) for item in placed.reservations)
 
-    def _touched(self, placed: PlacedInstance) -> bool:
+    def _digests(self, placed: PlacedInstance) -> dict[str, str]:
+        """The same for all instances of a group, an AZ and the same subnets, so made once for them."""
+        spec = placed.spec
+        key = (spec.group, spec.az, *(id(item.cloud_properties) for item in spec.networks))
+        if key not in self._known_digests:
+            self._known_digests[key] = changes.resolved_digests(spec, self._resolved)
+        return self._known_digests[key]
+
+    def touched(self, placed: PlacedInstance) -> bool:
+        """Whether this operation is about the instance at all."""
         return self.wishes.touched(placed.spec.group, placed.spec.id, placed.spec.index)
 
     def _line(self, placed: PlacedInstance) -> int | None:

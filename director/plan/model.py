@@ -351,7 +351,8 @@ class Change:
 
     KEEP touches no machine, but rows may move: a new instance that is wanted detached, or of an errand group, is written down with its
     addresses, and reasons of a KEEP tell what waits until the instance is started. `stopped` and `detached` of `spec.state` hold for
-    every action: a stopped instance is updated or recreated without starting its jobs.
+    every action: a stopped instance is updated or recreated without starting its jobs. A `frozen` instance is ignored or was not
+    selected: nothing at all is recorded of it, so that what it still lacks is found by a later deploy.
     """
 
     action: Action
@@ -369,6 +370,7 @@ class Change:
     disk_change: bool = False
     migrated_from: str = ""
     resolved: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    frozen: bool = False
 
     @property
     def name(self) -> str:

@@ -153,10 +153,9 @@ class Reserver:
                 where=self._where, code=ALREADY_RESERVED)
             return None
         for subnet in pool.subnets:
-            if subnet.serves(holder.az):
-                for number in subnet.static.numbers():
-                    if number not in self._pools.taken:
-                        return Reservation(network, text_of(number), "vip")
+            number = subnet.next_static(self._pools.taken) if subnet.serves(holder.az) else None
+            if number is not None:
+                return Reservation(network, text_of(number), "vip")
         self._exhausted(holder, pool, "vip")
         return None
 
