@@ -116,7 +116,7 @@ class Disks:
             if self.source_of(self._place(target)):
                 raise ActionError("Both /var/vcap/store and /var/vcap/store_migration_target hold other disks; cannot mount '%s'" % cid)
             self.mount_at(partition, self._place(target), options)
-        self._place(target).chmod(0o700)
+        self._place(target).chmod(0o755)  # jobs run as vcap and must get through; 0700 is only the mount point's, hidden below
         self.remember(cid, hint=hint, target=target, fs=fs, options=list(options))
         for other, disk in self.known().items():
             if other != cid and disk["target"] == target:
