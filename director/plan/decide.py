@@ -63,7 +63,7 @@ class _Deciding:
         self._resolved = resolved
         self._groups: dict[str, InstanceGroup] = {group.name: group for group in blueprint.request.manifest.instance_groups}
         self._awake_errands = _awake_errands(blueprint)
-        self._known_digests: dict[tuple[str | int, ...], dict[str, str]] = {}
+        self._known_digests: dict[tuple[str, str, tuple[int, ...]], dict[str, str]] = {}
         self.wishes = Wishes(self._options)
 
     def check_agents(self) -> None:
@@ -86,7 +86,7 @@ class _Deciding:
             self._hashes.get(spec.id, ""), migrated_from=placed.migrated_from)
         if observed is not None and observed.ignored:
             return dataclasses.replace(base, reservations=observed.reservations, released=(), frozen=True)
-        if observed is not None and not self._touched(placed):
+        if observed is not None and not self.touched(placed):
             return dataclasses.replace(base, reservations=observed.reservations, released=(), frozen=True)
         base = dataclasses.replace(base, resolved=self._digests(placed))
         if spec.lifecycle == "errand" and spec.group not in self._awake_errands:
@@ -181,7 +181,7 @@ class _Deciding:
     def _digests(self, placed: PlacedInstance) -> dict[str, str]:
         """The same for all instances of a group, an AZ and the same subnets, so made once for them."""
         spec = placed.spec
-        key = (spec.group, spec.az, *(id(item.cloud_properties) for item in spec.networks))
+        key = (spec.group, spec.az, tuple(id(item.cloud_properties) for item in spec.networks))
         if key not in self._known_digests:
             self._known_digests[key] = changes.resolved_digests(spec, self._resolved)
         return self._known_digests[key]
