@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Clock
+from state_world import Clock
 
 from director import errors
 from director.plan import model as plan_model

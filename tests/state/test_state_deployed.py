@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Clock
+from state_world import Clock
 
 from director import errors
 from director.state import Store
@@ -19,7 +19,8 @@ ID = "3b30123e-dfa6-4eff-abe6-63c2d5a88938"
 def deployed(store: Store) -> Store:
     store.deployments.ensure("d")
     store.instances.add(InstanceRow(ID, "d", "web", 0, az="z1"))
-    store.vms.add(VmRow("vm-1", "t-1", "d", "agent-1", instance_id=ID, active=True, az="z1", networks=[{"name": "default", "ip": "10.0.0.5"}]))
+    networks = [{"name": "default", "ip": "10.0.0.5"}]
+    store.vms.add(VmRow("vm-1", "t-1", "d", "agent-1", instance_id=ID, active=True, az="z1", networks=networks))
     store.disks.add(DiskRow("disk-1", "t-2", 1024, instance_id=ID, active=True, az="z1"))
     store.addresses.reserve([AddressRow("10.0.0.5", "default", "dynamic", "d", ID)])
     return store

@@ -21,8 +21,8 @@ WEB = model.JobSpec(
     (model.LinkSpec("web", "http", ("port",)),), (model.LinkSpec("db", "mysql", optional=True),), {"type": "object"}, "blob-web")
 
 
-def release(version: str, *, jobs: tuple[model.JobSpec, ...] = (WEB,), packages: tuple[model.PackageSpec, ...] = (APP, GOLANG)) -> model.Release:
-    return model.Release("r", version, "abc", True, jobs, packages)
+def release(version: str, *, packages: tuple[model.PackageSpec, ...] = (APP, GOLANG)) -> model.Release:
+    return model.Release("r", version, "abc", True, (WEB,), packages)
 
 
 def test_release_comes_back_as_it_was_stored(store: Store) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,20 +16,25 @@ from director.state import Store
 from director.state.instances import InstanceRow
 
 
+def _fail_after(store: Store, work: Callable[[], None]) -> None:
+    def block() -> None:
+        with store.transaction():
+            work()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        block()
+
+
 def test_block_that_raises_leaves_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.transaction():
-        store.settings.set("a", "1")
-        assert store.settings.get("a") == "1"
-        raise RuntimeError
+    _fail_after(store, lambda: store.settings.set("a", "1"))
     assert store.settings.get("a") is None
 
 
 def test_inner_block_takes_back_only_its_own(store: Store) -> None:
     with store.transaction():
         store.settings.set("outer", "1")
-        with pytest.raises(RuntimeError), store.transaction():
-            store.settings.set("inner", "1")
-            raise RuntimeError
+        _fail_after(store, lambda: store.settings.set("inner", "1"))
         store.settings.set("after", "1")
     assert [store.settings.get(key) for key in ("outer", "inner", "after")] == ["1", None, "1"]
 
