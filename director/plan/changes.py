@@ -162,7 +162,7 @@ def state_reason(wanted: str, observed: ObservedInstance) -> Reason | None:
 
 
 def dns_reason(spec: InstanceSpec, applied: Tree) -> Reason | None:
-    if "networks" not in applied:
+    if "id" not in applied or "networks" not in applied:
         return None
     old = _dns_view(applied, applied["networks"])
     new = _dns_view(vars(spec), [_fields(item) for item in spec.networks])
