@@ -12,7 +12,10 @@ from pathlib import Path
 GUEST = Path(__file__).parent.parent / "guest"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
-STUB = """import sys
+STUB = """import os, sys
+home = sys.argv[0][:-4]
+if os.path.isdir(home):  # unpacked beside the zip file, where Python keeps what it compiled: half the time to start
+    sys.path.insert(0, home)
 if sys.version_info < (3, 8):
     sys.stdout.write('{"refused": "Python %d.%d is too old, 3.8 is needed"}\\n' % sys.version_info[:2])
     sys.exit(1)

@@ -32,10 +32,10 @@ ATTEMPT_SECONDS = 10.0
 HELLO_SECONDS = 60.0
 WINDOW_BYTES = 16 << 20
 PIECE_BYTES = 1 << 18
-PYTHON = "python3 -I"
+PYTHON = "python3 -IS"
 BIN = "/var/vcap/bosh/bin"
 
-LOADER = """import hashlib, os, sys
+LOADER = """import hashlib, os, shutil, sys, zipfile
 path, digest, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
 os.write(1, b'{"need": "agent"}\\n')
 data = b""
@@ -52,8 +52,14 @@ with open(path + ".new", "wb") as file:
     file.write(data)
     file.flush()
     os.fsync(file.fileno())
+home = path[:-4]
+shutil.rmtree(home, ignore_errors=True)
+shutil.rmtree(home + ".new", ignore_errors=True)
+with zipfile.ZipFile(path + ".new") as archive:
+    archive.extractall(home + ".new")
+os.rename(home + ".new", home)
 os.rename(path + ".new", path)
-os.execv(sys.executable, [sys.executable, "-I", path, "serve"])
+os.execv(sys.executable, [sys.executable, "-IS", path, "serve"])
 """
 
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server")
@@ -187,18 +193,26 @@ class Session:
         return digest.hexdigest()
 
     def get_file(self, path: str, target: Path) -> str:
-        """Copy from a path on the machine, as root, whole or not at all; answers the sha256 hex. Raises MachineError, Unreachable."""
+        """Copy from a path on the machine, as root, whole or not at all; answers the sha256 hex. Raises MachineError, Unreachable.
+
+        By `cat`: reading over SFTP was measured at 12 to 19 MB/s, this at 390 MB/s (writing is the other way round).
+        """
         digest = hashlib.sha256()
         part = target.with_name(target.name + ".part")
-        with self._sftp_lock, _told(self, f"Copying {path}"):
+        with _told(self, f"Copying {path}"):
+            channel = self._transport.open_session(window_size=WINDOW_BYTES, timeout=ATTEMPT_SECONDS)
+            channel.settimeout(LOST_AFTER_SECONDS)
             try:
-                with self._files().open(path, "rb") as file, part.open("wb") as stream:
-                    file.prefetch(file.stat().st_size)
-                    while piece := file.read(PIECE_BYTES):
+                channel.exec_command(self.as_root(f"cat -- {shlex.quote(path)}"))
+                with part.open("wb") as stream:
+                    while piece := channel.recv(PIECE_BYTES):
                         digest.update(piece)
                         stream.write(piece)
+                if channel.recv_exit_status() != 0:
+                    raise OSError(channel.recv_stderr(1000).decode("utf-8", "replace").strip())
                 part.replace(target)
             finally:
+                channel.close()
                 part.unlink(missing_ok=True)
         return digest.hexdigest()
 
