@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 an error, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -73,8 +74,8 @@ class Commands(click.Group):
                 formatter.write(f"{' ' * formatter.current_indent}{example}\n")
 
 
-def program(startup: Startup, made: list[Ui]) -> Commands:
-    """The whole command; `made` receives the Ui as soon as the flags are known."""
+def program(startup: Startup, made: list[Session]) -> Commands:
+    """The whole command; `made` receives the session as soon as the flags are known."""
 
     def callback(version: bool, **given: Any) -> None:
         context = click.get_current_context()
@@ -90,7 +91,7 @@ def program(startup: Startup, made: list[Ui]) -> Commands:
     return Commands("caisson", callback=callback, params=options, invoke_without_command=True, help="Deploy BOSH releases, on this computer or on a cloud.")
 
 
-def _session(startup: Startup, before: Mapping[str, Any], after: Mapping[str, Any], made: list[Ui]) -> Session:
+def _session(startup: Startup, before: Mapping[str, Any], after: Mapping[str, Any], made: list[Session]) -> Session:
     from director.cli.session import Flags, Session
 
     def value(name: str, default: str = "") -> str:
@@ -124,16 +125,18 @@ def _session(startup: Startup, before: Mapping[str, Any], after: Mapping[str, An
         startup.out, startup.err, manner=manner, color=color, interactive=not flags.non_interactive,
         columns=flags.columns, ask_line=startup.ask_line, ask_hidden=startup.ask_hidden,
     )
-    made.append(ui)
-    return Session(flags, ui, startup.environ, startup.connect)
+    made.append(Session(flags, ui, startup.environ, startup.connect))
+    return made[-1]
 
 
 def run(args: Sequence[str], startup: Startup) -> int:
     """Run one command line; returns the exit code."""
-    made: list[Ui] = []
+    made: list[Session] = []
     code, told = 1, ""
     try:
-        found = program(startup, made).main(list(args), prog_name="caisson", standalone_mode=False)
+        # Help texts are click's, which knows no other way out.
+        with contextlib.redirect_stdout(startup.out):
+            found = program(startup, made).main(list(args), prog_name="caisson", standalone_mode=False)
         code = found if isinstance(found, int) else 0
     except click.exceptions.Exit as stop:
         code = stop.exit_code
@@ -151,7 +154,10 @@ def run(args: Sequence[str], startup: Startup) -> int:
         return 1
     except Interrupted as error:
         code, told = 130, str(error)
-    ui = made[-1] if made else Ui(startup.out, startup.err, manner="json" if "--json" in args else "plain")
+    finally:
+        for session in made:
+            session.close()
+    ui = made[-1].ui if made else Ui(startup.out, startup.err, manner="json" if "--json" in args else "plain")
     if told:
         ui.error(told)
         ui.error(f"Exit code {code}")

@@ -47,6 +47,7 @@ class Session:
         self.settings = settings_module.Settings(pathlib.Path(flags.config).expanduser())
         self._connect = connect or client_module.connect
         self._client: Client | None = None
+        self._opened: list[httpx.Client] = []
 
     def endpoint(self, environment: str = "") -> Endpoint:
         """Where `-e` points to. Raises UsageError when nothing is named or the CA file cannot be read."""
@@ -79,7 +80,14 @@ class Session:
         return self._client
 
     def client_of(self, endpoint: Endpoint) -> Client:
-        return Client(self._connect(endpoint), endpoint.user, endpoint.secret)
+        http = self._connect(endpoint)
+        self._opened.append(http)
+        return Client(http, endpoint.user, endpoint.secret)
+
+    def close(self) -> None:
+        """End all connections."""
+        for http in self._opened:
+            http.close()
 
     def deployment(self) -> str:
         """The name given with `-d`, with a remark; raises UsageError without one."""

@@ -1,0 +1,514 @@
+from __future__ import annotations
+
+import json
+import pathlib
+import stat
+from typing import Any
+
+import pytest
+from cli_world import Cli, Script, event
+
+from director.cli import commands, follow
+from director.diagnostics import Diagnostic, Where
+from director.errors import ManifestError
+from director.release.model import JobSpec, PackageSpec, Release
+from director.state.stemcells import StemcellRow
+
+UUID = "aaaaaaaa-1111-2222-3333-444444444444"
+MANIFEST = "name: app\ninstance_groups: []\n"
+
+
+def test_every_command_loads_and_helps(offline: Cli) -> None:
+    for entry in commands.ENTRIES:
+        result = offline.ok(entry.name, "--help")
+        assert f"Usage: caisson {entry.name}" in result.out, entry.name
+        assert "Examples:" in result.out, entry.name
+
+
+def test_help_lists_commands_without_importing_them(offline: Cli) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from director.cli import main; import io, os\n"
+        "out = io.StringIO(); main.run(['--help'], main.Startup(out, out, {}, False))\n"
+        "print(sorted({'httpx', 'rich', 'yaml', 'cryptography', 'sqlalchemy', 'starlette'} & set(sys.modules)), 'run-errand' in out.getvalue())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[] True\n"
+
+
+def test_version(offline: Cli) -> None:
+    assert offline.ok("--version").out.startswith("version ")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("deplyo",), "Did you mean 'deploy'?"),
+        (("deploy", "--recreat", "x.yml"), "'--recreate'"),
+        (("deploy",), "Missing argument 'PATH'"),
+        (("vms",), "Expected non-empty Director URL"),
+        (("-e", "127.0.0.1:1", "vms"), "caisson director start"),
+        (("-e", "https://host:abc", "vms"), "to be a URL of a director"),
+        (("-e", "127.0.0.1:1", "--ca-cert", "/nope", "vms"), "cannot be read"),
+        (("int", "/nope.yml"), "cannot be read"),
+        (("disks",), "Only --orphaned is supported"),
+        (("docs", "instance_grup"), "Did you mean 'instance_group'?"),
+    ],
+)
+def test_errors_say_what_to_do_next(offline: Cli, args: tuple[str, ...], words: str) -> None:
+    result = offline(*args)
+    assert result.code == 1
+    assert words in result.err
+    assert result.err.endswith("Exit code 1\n")
+
+
+def test_errors_as_json(offline: Cli) -> None:
+    result = offline("vms", "--json")
+    assert result.code == 1
+    assert result.json["Lines"][-1] == "Exit code 1"
+    assert result.json["Tables"] is None
+
+
+def test_docs(offline: Cli) -> None:
+    assert "instance_group" in offline.ok("docs").out.split()
+    assert "lifecycle" in offline.ok("docs", "instance-group").out
+
+
+def test_interpolate(offline: Cli) -> None:
+    path = offline.file("m.yml", "name: ((name))\nport: ((port))\nold: 1\n")
+    ops = offline.file("o.yml", "- {type: remove, path: /old}\n")
+    assert offline.ok("int", path, "-o", ops, "-v", "name=app", "--var=port=8080").out == "name: app\nport: 8080\n"
+    assert offline.ok("int", path, "-v", "name=app", "--path", "/name").out == "app\n"
+    result = offline("int", path, "--var-errs")
+    assert result.code == 1
+    assert "name" in result.err
+    assert "port" in result.err
+
+
+def test_interpolate_keeps_texts_texts(offline: Cli) -> None:
+    path = offline.file("m.yml", 'a: "1"\nb: "yes"\nc: "0o7"\nd: "1_000"\ne: "~"\nf: "2001-01-01"\ng: "a: b"\nh: ""\ni: |\n  x\n  y\nj: "012"\nk: "="\nl: ".5"\n')
+    out = offline.ok("int", path).out
+    again = offline.ok("int", offline.file("n.yml", out)).out
+    assert out == again
+    from director.manifest.load import load_yaml
+
+    assert load_yaml(out, "x").tree == load_yaml(pathlib.Path(path).read_text(), "x").tree
+
+
+def test_vars_store_generates_once(offline: Cli) -> None:
+    path = offline.file("m.yml", "a: ((pw))\nvariables: [{name: pw, type: password}]\n")
+    store = offline.folder / "vars.yml"
+    first = offline.ok("int", path, f"--vars-store={store}").out
+    assert first == offline.ok("int", path, f"--vars-store={store}").out
+    assert "((pw))" not in first
+    assert stat.S_IMODE(store.stat().st_mode) == 0o600
+
+
+def test_environment(cli: Cli) -> None:
+    rows = cli.ok("env", "--json").rows
+    assert rows == [{
+        "name": "caisson", "uuid": "11111111-2222-3333-4444-555555555555", "version": "0.1.0 (00000000)", "cpi": "local_cpi",
+        "features": "config_server: disabled\nlocal_dns: enabled\nsnapshots: disabled", "user": "admin",
+    }]
+    cli.terminal = True
+    text = cli.ok("env", "--no-color").out
+    assert text.startswith(f"Using environment '{cli.environ['BOSH_ENVIRONMENT']}' as client 'admin'\n\nName      caisson ")
+    assert text.endswith("\nSucceeded\n")
+    assert "\x1b[" not in text
+    assert "\x1b[" in cli.ok("env").out
+
+
+def test_global_flags_stand_anywhere(cli: Cli) -> None:
+    cli.world.store.deployments.ensure("app")
+    for args in (("-d", "app", "variables", "--json"), ("variables", "-d", "app", "--json"), ("--json", "vars", "-d=app")):
+        assert cli.ok(*args).json["Tables"][0]["Content"] == "variables"
+    cli.environ["CAISSON_DEPLOYMENT"] = "app"
+    cli.environ["BOSH_DEPLOYMENT"] = "other"
+    cli.ok("variables")
+    assert "Deployment 'third' doesn't exist" in cli("variables", "-d", "third").err
+
+
+def test_alias_log_in_and_out(cli: Cli) -> None:
+    for name in ("BOSH_CLIENT", "BOSH_CLIENT_SECRET"):
+        del cli.environ[name]
+    cli.ok("alias-env", "here")
+    assert cli.ok("envs", "--json").rows == [{"url": cli.environ["BOSH_ENVIRONMENT"], "alias": "here"}]
+    cli.environ.update(BOSH_ENVIRONMENT="here", BOSH_CA_CERT="")
+    assert "does not know you" in cli("tasks").err
+    cli.answers = ["admin", "wrong", "admin", "secret"]
+    cli.ok("log-in")
+    assert cli.asked == ["Username:", "Password:"] * 2
+    cli.ok("tasks")
+    config = pathlib.Path(cli.environ["BOSH_CONFIG"])
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    cli.ok("log-out")
+    assert "secret" not in config.read_text()
+    assert cli("tasks").code == 1
+    assert "Did you mean 'here'?" in cli("-e", "heer", "tasks").err
+    cli.ok("unalias-env", "here")
+    assert cli("unalias-env", "here").code == 1
+
+
+def test_log_in_with_wrong_client(cli: Cli) -> None:
+    cli.environ["BOSH_CLIENT_SECRET"] = "wrong"
+    assert "Invalid credentials" in cli("log-in").err
+
+
+def test_deploy_shows_asks_and_follows(cli: Cli) -> None:
+    cli.terminal = True
+    cli.answers = ["yes"]
+    cli.tasks.scripts["update_deployment"] = Script([event("Preparing deployment", "Preparing deployment", "started", 10), event("Preparing deployment", "Preparing deployment", "finished", 13)])
+    result = cli.ok("-d", "app", "deploy", cli.file("app.yml", MANIFEST), "--no-color", "--fix", "--skip-drain", "--max-in-flight=2")
+    assert "+ name: app\n" in result.out
+    assert "Task 1 | 00:00:10 | Preparing deployment: Preparing deployment (00:00:03)" in result.out
+    assert "Task 1 done" in result.out
+    assert cli.asked == ["Continue? [yN]:"]
+    (kind, arguments), = cli.tasks.created
+    assert (kind, arguments["manifest"]) == ("update_deployment", MANIFEST)
+    options = arguments["options"]
+    assert (options["fix"], options["skip_drain"], options["max_in_flight"]) == (True, "*", "2")
+    assert options["context"] == {"cloud_config_ids": [], "runtime_config_ids": []}
+
+
+def test_deploy_stops_when_told_no(cli: Cli) -> None:
+    cli.answers = ["n"]
+    result = cli("-d", "app", "deploy", cli.file("app.yml", MANIFEST))
+    assert (result.code, cli.tasks.created) == (1, [])
+    assert "Stopped" in result.err
+    assert cli.world.store.deployments.all() == []
+
+
+def test_deploy_checks_the_name_with_its_line(cli: Cli) -> None:
+    result = cli("-d", "other", "deploy", cli.file("app.yml", "---\nname: app\n"), "-n")
+    assert "Expected manifest to specify deployment name 'other' but was 'app'" in result.err
+    assert "app.yml:2" in result.err
+
+
+def test_deploy_sends_the_text_as_it_is_unless_it_changes(cli: Cli) -> None:
+    text = "name: app # mine\n"
+    cli.ok("-n", "-d", "app", "deploy", cli.file("app.yml", text))
+    assert cli.tasks.created[-1][1]["manifest"] == text
+    cli.ok("-n", "-d", "app", "deploy", cli.file("app.yml", "name: ((n))\n"), "-v", "n=app")
+    assert cli.tasks.created[-1][1]["manifest"] == "name: app\n"
+
+
+def test_dry_run_writes_nothing(cli: Cli) -> None:
+    result = cli.ok("-d", "app", "deploy", cli.file("app.yml", MANIFEST), "--dry-run")
+    assert "+ web/0  new" in result.out
+    assert (cli.tasks.created, cli.world.store.deployments.all()) == ([], [])
+    found = json.loads(cli.ok("-d", "app", "deploy", cli.file("app.yml", MANIFEST), "--dry-run", "--json").json["Blocks"][-1])
+    assert found == {"changes": [{"action": "create"}]}
+
+
+def test_all_diagnostics_are_shown(cli: Cli) -> None:
+    cli.world.plan_error = ManifestError(
+        Diagnostic("Unknown network 'x'", where=Where("manifest", 7, "instance_groups/web"), suggestion="Did you mean 'y'?"), Diagnostic("Unknown AZ 'z'"),
+    )
+    result = cli("-d", "app", "deploy", cli.file("app.yml", MANIFEST), "--dry-run")
+    assert "Unknown network 'x' (manifest:7 instance_groups/web)\n  -> Did you mean 'y'?\nUnknown AZ 'z'" in result.err
+
+
+def test_failing_tasks_end_with_1(cli: Cli) -> None:
+    cli.tasks.scripts["update_deployment"] = Script([{"time": 5, "error": {"code": 400007, "message": "web is not running"}}], state="error")
+    result = cli("-n", "-d", "app", "deploy", cli.file("app.yml", MANIFEST))
+    assert result.code == 1
+    assert "Error: web is not running" in result.out
+    assert "Expected task '1' to succeed but state is 'error'" in result.err
+
+
+def test_ctrl_c_leaves_the_task_and_says_how_to_follow_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_args: Any) -> str:
+        raise KeyboardInterrupt
+
+    cli.tasks.scripts["update_deployment"] = Script(state="queued")
+    monkeypatch.setattr(follow, "_watch", interrupted)
+    result = cli("-n", "-d", "app", "deploy", cli.file("app.yml", MANIFEST))
+    assert result.code == 130
+    assert "Task 1 goes on. Follow it with 'caisson task 1', end it with 'caisson cancel-task 1'." in result.err
+    assert cli.world.store.tasks.get(1).state == "queued"
+
+
+def test_deploy_flags_from_configs(cli: Cli) -> None:
+    cli.world.store.configs.save("deploy", "default", "flags: [fix, recreate]\ninclude: [app]\n")
+    cli.ok("-n", "-d", "app", "deploy", cli.file("app.yml", MANIFEST))
+    options = cli.tasks.created[-1][1]["options"]
+    assert (options["fix"], options["recreate"]) == (True, True)
+    cli.ok("-n", "-d", "other", "deploy", cli.file("other.yml", "name: other\n"))
+    assert cli.tasks.created[-1][1]["options"]["fix"] is False
+
+
+def test_state_changes(cli: Cli) -> None:
+    cli.world.store.deployments.ensure("app")
+    cli.environ["BOSH_DEPLOYMENT"] = "app"
+    cli.ok("-n", "stop", "web", "--hard", "--skip-drain", "--canaries=1")
+    kind, arguments = cli.tasks.created[-1]
+    assert (kind, arguments["group"], arguments["state"], arguments["options"]["skip_drain"]) == ("change_state", "web", "detached", "web")
+    cli.ok("-n", "recreate", "--fix")
+    assert (cli.tasks.created[-1][1]["group"], cli.tasks.created[-1][1]["state"]) == ("", "recreate")
+    for name, state in (("start", "started"), ("restart", "restart")):
+        cli.ok("-n", name, "web")
+        assert cli.tasks.created[-1][1]["state"] == state
+    assert "needs one instance" in cli("-n", "stop", "web", "--no-converge").err
+    assert "cannot be used with --no-converge" in cli("-n", "stop", "web/0", "--no-converge", "--canaries=1").err
+    assert "to be INSTANCE-GROUP" in cli("-n", "stop", "a/b/c").err
+
+
+ROW = {
+    "vm_cid": "i-1", "active": True, "vm_created_at": "2026-01-02T03:04:05Z", "cloud_properties": {}, "disk_cid": None, "disk_cids": ["d-1"],
+    "ips": ["10.0.0.5"], "agent_id": "agent", "job_name": "db", "index": 0, "job_state": "running", "state": "started", "vm_type": "small",
+    "vitals": {
+        "cpu": {"sys": "0.3", "user": "1.2", "wait": "0.0"}, "mem": {"kb": "391000", "percent": "10"}, "swap": {"kb": "0", "percent": "0"},
+        "load": ["0.01", "0.05", "0.10"], "uptime": {"secs": 93784}, "disk": {"system": {"percent": "40", "inode_percent": "31"}},
+    },
+    "processes": [{"name": "postgres", "state": "running", "uptime": {"secs": 1200}, "mem": {"kb": 20480, "percent": 0.5}, "cpu": {"total": 0.1}}],
+    "az": "z1", "id": UUID, "bootstrap": True, "ignore": False, "stemcell": {"name": "debian", "version": "12", "api_version": 3},
+}
+
+
+@pytest.fixture
+def rows(cli: Cli) -> Cli:
+    bad = {**ROW, "index": 1, "id": UUID.replace("a", "b"), "job_state": "running", "processes": [], "vitals": None, "ips": []}
+    cli.world.store.deployments.ensure("app")
+    cli.tasks.scripts["fetch_instances"] = Script(result="".join(json.dumps(row) + "\n" for row in (bad, ROW)))
+    return cli
+
+
+def test_instances(rows: Cli) -> None:
+    table = rows.ok("-d", "app", "instances", "--json").json["Tables"][0]
+    assert table["Content"] == "instances"
+    assert table["Header"] == {"instance": "Instance", "process_state": "Process State", "az": "AZ", "ips": "IPs", "deployment": "Deployment"}
+    assert table["Rows"] == [
+        {"instance": f"db/{UUID}", "process_state": "running", "az": "z1", "ips": "10.0.0.5", "deployment": "app"},
+        {"instance": f"db/{UUID.replace('a', 'b')}", "process_state": "", "az": "z1", "ips": "", "deployment": "app"},
+    ]
+
+
+def test_instances_in_full(rows: Cli) -> None:
+    found = rows.ok("-d", "app", "instances", "--ps", "--vitals", "--details", "--json").rows
+    assert [row["process"] for row in found] == ["", "postgres", ""]
+    assert found[0]["uptime"] == "1d 2h 3m 4s"
+    assert found[0]["memory_usage"] == "10% (391 MB)"
+    assert found[0]["system_disk_usage"] == "40% (31i%)"
+    assert found[0]["disk_cids"] == "d-1"
+    assert found[1]["memory_usage"] == "0.5% (20 MB)"
+    assert found[1]["cpu_total"] == "0.1%"
+
+
+def test_failing_only(rows: Cli) -> None:
+    assert [row["instance"] for row in rows.ok("-d", "app", "is", "--failing", "--json").rows] == [f"db/{UUID.replace('a', 'b')}"]
+
+
+def test_instances_of_all_deployments(rows: Cli) -> None:
+    rows.world.store.deployments.ensure("second")
+    assert len(rows.ok("instances", "--json").json["Tables"]) == 2
+
+
+def test_vms(rows: Cli) -> None:
+    (first, _second) = rows.ok("-d", "app", "vms", "--json").rows
+    assert first == {
+        "instance": f"db/{UUID}", "process_state": "running", "az": "z1", "ips": "10.0.0.5", "vm_cid": "i-1", "vm_type": "small", "active": "true",
+        "stemcell": "debian/12",
+    }
+    assert rows.ok("-d", "app", "vms", "--column", "vm_cid").out == "i-1\t\ni-1\t\n"
+
+
+def test_run_errand(cli: Cli) -> None:
+    cli.world.store.deployments.ensure("app")
+    cli.world.store.deployments.update("app", resolved={"instance_groups": [{"name": "smoke", "lifecycle": "errand"}]})
+    answer = {"instance": {"group": "smoke", "id": UUID}, "errand_name": "smoke", "exit_code": 0, "stdout": "fine", "stderr": "", "logs": None}
+    cli.tasks.scripts["run_errand"] = Script(result=json.dumps(answer) + json.dumps({**answer, "exit_code": 3}))
+    result = cli("-d", "app", "run-errand", "smoke", "--instance", "smoke/first", "--keep-alive", "--json")
+    assert result.code == 1
+    assert result.rows == [
+        {"instance": f"smoke/{UUID}", "exit_code": "0", "stdout": "fine", "stderr": ""}, {"instance": f"smoke/{UUID}", "exit_code": "3", "stdout": "fine", "stderr": ""},
+    ]
+    assert "Errand 'smoke' completed with error (exit code 3)" in result.json["Lines"]
+    assert cli.tasks.created[-1][1] == {"errand": "smoke", "keep_alive": True, "when_changed": False, "instances": [{"group": "smoke", "id": "first"}]}
+    cli.tasks.scripts["run_errand"] = Script()
+    cli.ok("-d", "app", "run-errand", "smoke")
+    assert cli.ok("-d", "app", "errands", "--json").rows == [{"name": "smoke"}]
+    assert "Did you mean 'smoke'?" in cli("-d", "app", "run-errand", "smok").err
+
+
+def test_tasks(cli: Cli) -> None:
+    cli.tasks.scripts["delete_deployment"] = Script(state="queued")
+    cli.world.store.deployments.ensure("app")
+    cli.tasks.create(kind="delete_deployment", arguments={}, description="delete deployment app", deployment="app", user="admin")
+    cli.tasks.create(kind="ssh", arguments={}, description="ssh", deployment="app")
+    table = cli.ok("tasks", "--json").json["Tables"][0]
+    assert table["Rows"] == [{
+        "id": "1", "state": "queued", "started_at": "-", "finished_at": "-", "user": "admin", "deployment": "app",
+        "description": "delete deployment app", "result": "",
+    }]
+    assert [row["id"] for row in cli.ok("tasks", "-r", "--json").rows] == ["1"]
+    assert [row["id"] for row in cli.ok("tasks", "--recent=1", "--all", "--json").rows] == ["2"]
+    cli.ok("cancel-task", "1")
+    assert cli.world.store.tasks.get(1).state == "cancelling"
+    assert "invalid state (done)" in cli("cancel-task", "2").err
+    assert "Task 99 not found" in cli("cancel-task", "99").err
+    cli.ok("cancel-tasks")
+
+
+def test_task(cli: Cli) -> None:
+    assert "No task found" in cli("task").err
+    number = cli.tasks.create(kind="update_deployment", arguments={}, description="x")
+    cli.tasks.write(number, "debug", "all of it\n")
+    assert "all of it" in cli.ok("task", str(number), "--debug").out
+    cli.ok("task", str(number))
+
+
+def test_configs(cli: Cli) -> None:
+    path = cli.file("cloud.yml", "azs:\n- name: z1\n")
+    assert "No cloud config" in cli("cloud-config").err
+    result = cli.ok("-n", "update-cloud-config", path)
+    assert "+ azs:" in result.out
+    assert cli.ok("cloud-config").out == "azs:\n- name: z1\n"
+    cli.ok("-n", "update-config", path, "--type", "runtime", "--name", "dns")
+    assert cli.ok("runtime-config", "--name", "dns").out == "azs:\n- name: z1\n"
+    assert [(row["type"], row["name"]) for row in cli.ok("configs", "--json").rows] == [("cloud", "default"), ("runtime", "dns")]
+    assert cli.ok("config", "1", "--json").rows[0]["content"] == "azs:\n- name: z1\n"
+    assert "Config update rejected" in cli("-n", "update-config", path, "--type=cloud", "--name=default", "--expected-latest-id=7").err
+    cli.ok("-n", "update-cloud-config", cli.file("cloud2.yml", "azs:\n- name: z2\n"))
+    assert cli.ok("diff-config", "--from-id=1", "--to-id=3").out == "  azs:\n+ - name: z2\n- - name: z1\n"
+    cli.ok("-n", "delete-config", "--type=runtime", "--name=dns")
+    cli.terminal = True
+    assert "No configs to delete" in cli.ok("-n", "delete-config", "--type=runtime", "--name=dns").out
+    assert "No config" in cli("config", "77").err
+
+
+def test_bad_config_is_told_with_its_line(cli: Cli) -> None:
+    result = cli("-n", "update-cloud-config", cli.file("cloud.yml", "azs:\n  a: [\n"))
+    assert result.code == 1
+    assert "cloud.yml:" in result.err
+
+
+def test_releases_and_stemcells(cli: Cli) -> None:
+    store = cli.world.store
+    job = JobSpec("nats", "nats", "1", "f1", "d1", {}, blob_id="jb")
+    for version in ("9", "10"):
+        store.releases.save(Release("nats", version, "abc", True, jobs=(job,), packages=(PackageSpec("go", "1", "pf", "pd", blob_id="b"),)))
+    store.deployments.ensure("app")
+    store.deployments.set_uses("app", [("nats", "9")], [("debian", "12")])
+    store.stemcells.add(StemcellRow("debian", "12", "debian-12", "img", "t"))
+    assert cli.ok("releases", "--json").rows == [
+        {"name": "nats", "version": "10", "commit_hash": "abc+"}, {"name": "nats", "version": "9*", "commit_hash": "abc+"},
+    ]
+    assert cli.ok("stemcells", "--json").rows == [{"name": "debian", "version": "12*", "os": "debian-12", "cpi": "", "cid": "img"}]
+    tables = cli.ok("inspect-release", "nats/9", "--json").json["Tables"]
+    assert (tables[0]["Rows"][0]["job"], tables[1]["Rows"][0]["compiled_for"]) == ("nats/f1", "(source)")
+    cli.ok("-n", "delete-release", "nats/10")
+    assert cli.tasks.created[-1] == ("delete_release", {"name": "nats", "version": "10", "force": False})
+    cli.ok("-n", "delete-stemcell", "debian/12")
+    assert cli.ok("deployments", "--json").rows == [{"name": "app", "release_s": "nats/9", "stemcell_s": "debian/12", "team_s": ""}]
+    assert cli.ok("-d", "app", "deployment", "--json").rows[0]["name"] == "app"
+    assert "Did you mean 'app'?" in cli("-d", "ap", "deployment").err
+
+
+def test_upload_of_a_light_stemcell(cli: Cli) -> None:
+    path = cli.file("stemcell.yml", "name: debian\nversion: '12'\noperating_system: debian-12\nstemcell_formats: []\ncloud_properties: {}\n")
+    uploaded: list[str] = []
+    cli.tasks.effect = lambda _kind, arguments: uploaded.append(pathlib.Path(arguments["path"]).read_text())
+    cli.ok("upload-stemcell", path)
+    assert uploaded == [pathlib.Path(path).read_text()]
+    cli.world.store.stemcells.add(StemcellRow("debian", "12", "debian-12", "img", "t"))
+    cli.terminal = True
+    assert "Stemcell 'debian/12' already exists." in cli.ok("upload-stemcell", path).out
+    assert "There is no stemcell at" in cli("upload-stemcell", "/nope.tgz").err
+    assert "to have digest" in cli("upload-stemcell", path, "--sha1", "00").err
+
+
+def test_upload_release_by_address(cli: Cli) -> None:
+    cli.ok("upload-release", "https://example.org/r.tgz", "--sha1", "ab", "--rebase")
+    assert cli.tasks.created == [("upload_release", {"path": "", "url": "https://example.org/r.tgz", "sha1": "ab", "rebase": True, "fix": False})]
+
+
+def release_directory(cli: Cli) -> pathlib.Path:
+    root = cli.folder / "hello"
+    for folder in ("config", "jobs/hello/templates", "packages", "src"):
+        (root / folder).mkdir(parents=True)
+    (root / "config/final.yml").write_text("name: hello\n")
+    (root / "jobs/hello/spec").write_text("name: hello\ntemplates: {run: bin/run}\npackages: []\nproperties: {}\n")
+    (root / "jobs/hello/monit").write_text("")
+    (root / "jobs/hello/templates/run").write_text("#!/bin/sh\n")
+    return root
+
+
+def test_create_and_upload_a_release(cli: Cli) -> None:
+    root = release_directory(cli)
+    tarball = cli.folder / "hello.tgz"
+    row = cli.ok("create-release", "--dir", str(root), "--tarball", str(tarball), "--force", "--json").rows[0]
+    assert (row["name"], row["version"], row["archive"]) == ("hello", "0+dev.1", str(tarball))
+    sizes: list[int] = []
+    cli.tasks.effect = lambda _kind, arguments: sizes.append(pathlib.Path(arguments["path"]).stat().st_size)
+    cli.ok("upload-release", str(tarball))
+    assert sizes == [tarball.stat().st_size]
+    cli.ok("upload-release", "--dir", str(root))
+    assert [kind for kind, _ in cli.tasks.created] == ["upload_release"] * 2
+    assert "is no release directory" in cli("upload-release", "--dir", str(cli.folder)).err
+    from director.release import archive
+
+    cli.world.store.releases.save(archive.read_release(tarball))
+    cli.terminal = True
+    assert "Release 'hello/0+dev.1' already exists." in cli.ok("upload-release", str(tarball)).out
+
+
+def test_deploy_makes_releases_that_the_manifest_asks_for(cli: Cli) -> None:
+    root = release_directory(cli)
+    text = f"name: app\nreleases: [{{name: hello, version: create, url: 'file://{root}'}}]\n"
+    cli.ok("-n", "-d", "app", "deploy", cli.file("app.yml", text))
+    (first, _), (second, arguments) = cli.tasks.created
+    assert (first, second) == ("upload_release", "update_deployment")
+    from director.manifest.load import load_yaml
+
+    assert load_yaml(arguments["manifest"], "m").tree["releases"] == [{"name": "hello", "version": "0+dev.1"}]
+
+
+def test_events_and_locks(cli: Cli) -> None:
+    first = cli.world.store.events.add("create", "deployment", "app", user="admin", task=3)
+    cli.world.store.events.add("create", "deployment", "app", parent_id=first, context={"az": "z1"})
+    found = cli.ok("events", "--json").rows
+    assert [row["id"] for row in found] == [f"2 <- {first}", "1"]
+    assert found[0]["context"] == "az: z1"
+    assert cli.ok("event", "1", "--json").rows[0]["object_name"] == "app"
+    cli.world.store.locks.acquire("lock:deployment:app", "uid", 12, 240)
+    row = cli.ok("locks", "--json").rows[0]
+    assert (row["type"], row["resource"], row["task_id"]) == ("deployment", "app", "12")
+
+
+def test_delete_deployment(cli: Cli) -> None:
+    cli.terminal = True
+    assert "nothing to delete" in cli.ok("-n", "-d", "app", "delete-deployment").out
+    cli.world.store.deployments.ensure("app")
+    cli.ok("-n", "-d", "app", "delete-deployment", "--force")
+    assert cli.tasks.created[-1][0] == "delete_deployment"
+    cli.tasks.scripts["delete_deployment"] = Script(state="error")
+    assert cli("-n", "-d", "app", "delete-deployment").code == 1
+    cli.tasks.effect = lambda _kind, _arguments: cli.world.store.deployments.delete("app")
+    cli.ok("-n", "-d", "app", "delete-deployment")
+
+
+def test_disks_and_clean_up(cli: Cli) -> None:
+    assert cli.ok("disks", "--orphaned", "--json").rows == []
+    cli.ok("-n", "clean-up", "--all")
+    assert cli.tasks.created[-1] == ("cleanup", {"remove_all": True, "keep_orphaned_disks": False})
+    assert "does not support" in cli("clean-up", "--dry-run").err
+    assert "doesn't exist" in cli("-n", "delete-disk", "none").err
+
+
+def test_curl(cli: Cli) -> None:
+    assert json.loads(cli.ok("curl", "/info").out)["name"] == "caisson"
+    assert "Endpoint '/nope' not found." in cli("curl", "/nope").err
+
+
+def test_manifest_is_shown_as_it_was(cli: Cli) -> None:
+    cli.world.store.deployments.ensure("app")
+    cli.world.store.deployments.update("app", manifest="name: app # mine\n")
+    assert cli.ok("-d", "app", "manifest").out == "name: app # mine\n"
+
+
+def test_secrets_are_nowhere(cli: Cli) -> None:
+    from director.cli.session import Flags
+
+    assert "hunter2" not in repr(Flags(client_secret="hunter2"))
+    assert "secret" not in repr(cli.world.listening.endpoint())
