@@ -1,6 +1,6 @@
 """Golden cases: a folder of YAML each, read into a plan and written as short lines. A new case needs no Python.
 
-    manifest.yml   the manifest; what is boring may be left out: releases, stemcells, update, and per group stemcell, vm_type, jobs, networks
+    manifest.yml   the manifest; without what is boring: releases, stemcells, update, and per group stemcell, vm_type, jobs, networks
     cloud.yml      keys that replace those of DEFAULT_CLOUD; may be absent
     before.yml     the manifest that was deployed before, before-cloud.yml its cloud config; absent for a first deploy
     observed.yml   what else is known: see `World`; may be absent
@@ -169,7 +169,8 @@ def _row(text: str) -> ObservedInstance:
     values = dict(word.split("=") for word in words if "=" in word)
     index, identity = int(match["index"]), f"{match['group']}-{match['index']}"
     flat = "10.0.0" if match["az"] else "10.1.0"
-    kept = [Reservation("default" if match["az"] else "flat", values.get("ip", f"{flat}.{50 + index}"), "static" if "static" in words else "dynamic")]
+    ip, kind = values.get("ip", f"{flat}.{50 + index}"), "static" if "static" in words else "dynamic"
+    kept = [Reservation("default" if match["az"] else "flat", ip, kind)]
     if "vip" in values:
         kept.append(Reservation("vip", values["vip"], "vip"))
     return ObservedInstance(
@@ -197,7 +198,7 @@ def run(case: Path) -> dict[str, Any]:
     try:
         return _answer(world, read("manifest.yml"), read("cloud.yml"), read("before.yml"), read("before-cloud.yml") or read("cloud.yml"))
     except CaissonError as error:
-        return {"errors": [{"code": item.code, "text": item.summary} if item.code else {"text": item.summary} for item in error.diagnostics]}
+        return {"errors": [{**({"code": item.code} if item.code else {}), "text": item.summary} for item in error.diagnostics]}
 
 
 def _answer(world: World, manifest: Any, cloud: Any, before: Any, before_cloud: Any) -> dict[str, Any]:
@@ -212,7 +213,7 @@ def _answer(world: World, manifest: Any, cloud: Any, before: Any, before_cloud: 
         options=Options(**{key: tuple(value) if isinstance(value, list) else value for key, value in world.options.items()}),
         trusted_certs_sha1=world.trusted_certs)
     if world.instances:
-        request, blueprint, plan = _plan(request, world.variables)
+        request, _, plan = _plan(request, world.variables)
         wanted = {change.id: change for change in plan.changes if change.spec}
         request = dataclasses.replace(request, observed=tuple(
             dataclasses.replace(item, applied=record(wanted[item.id])) if item.id in wanted else item for item in observed))

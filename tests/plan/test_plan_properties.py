@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worlds import again, applied, cloud, group, job, m, planned, ref, release, request, subnet
 
 from director.errors import PlanError
-from director.plan.model import Action, Plan, Request
+from director.plan.model import Action, Plan, Request, TakenAddress
 from director.plan.waves import canaries_of, parallel_of
 from director.release.model import LinkSpec, PropertySpec
 
@@ -21,7 +21,8 @@ RELEASE = release(
     job("db", provides=(LinkSpec("db", "sql", ("port",)),), properties=(PropertySpec("port", 5432, True),)),
     job("client", consumes=(LinkSpec("db", "sql", optional=True),)))
 CLOUD = cloud(
-    m.NetworkDefinition("default", subnets=(subnet("10.0.0.0/25", "z1", "z2"), subnet("10.0.1.0/25", "z3", static=("10.0.1.20-10.0.1.60",)))),
+    m.NetworkDefinition(
+        "default", subnets=(subnet("10.0.0.0/25", "z1", "z2"), subnet("10.0.1.0/25", "z3", static=("10.0.1.20-10.0.1.60",)))),
     m.NetworkDefinition("extra", subnets=(subnet("10.2.0.0/24", *AZS),)),
     m.NetworkDefinition("bare", subnets=(subnet("10.3.0.0/24"),)),
     azs=AZS, vm_types=(m.NamedProperties("small", {"size": 1}), m.NamedProperties("large", {"size": 2})))
@@ -149,8 +150,6 @@ def test_reordered_jobs_networks_and_groups_change_nothing(made: tuple[m.Instanc
 @given(groups(), st.integers(0, 40))
 @FAST
 def test_taken_addresses_are_left_alone(made: tuple[m.InstanceGroup, ...], first: int) -> None:
-    from director.plan.model import TakenAddress
-
     taken = tuple(TakenAddress("other", f"10.0.0.{first + offset}", "somebody") for offset in range(10))
     try:
         plan = planned(_first(made, taken=taken))

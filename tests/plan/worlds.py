@@ -19,6 +19,7 @@ from director.plan.model import (
     ObservedInstance,
     ObservedVm,
     Options,
+    PlacedInstance,
     Plan,
     Request,
     Reservation,
@@ -62,12 +63,16 @@ def cloud(*networks: m.NetworkDefinition, azs: Iterable[str] = (), **more: Any) 
         tuple(m.Az(name) for name in azs), **more)
 
 
-def request(*groups: m.InstanceGroup, cloud_config: m.CloudConfig | None = None, releases: Iterable[r.Release] = (), **more: Any) -> Request:
+def request(
+    *groups: m.InstanceGroup, cloud_config: m.CloudConfig | None = None, releases: Iterable[r.Release] = (), **more: Any,
+) -> Request:
+    """Keywords that a Manifest has go there, the others to the Request."""
     releases = tuple(releases) or (release(),)
     known = {item.name for item in dataclasses.fields(m.Manifest)}
     manifest = m.Manifest(
-        more.pop("name", "dep"), tuple(m.ReleaseRef(item.name, item.version) for item in releases), (m.StemcellRef("d", "1.1", os="debian"),),
-        m.UpdatePolicy(), groups, **{key: more.pop(key) for key in list(more) if key in known - {"releases", "stemcells"}})
+        more.pop("name", "dep"), tuple(more.pop("refs", ()) or (m.ReleaseRef(item.name, item.version) for item in releases)),
+        (m.StemcellRef("d", "1.1", os="debian"),), m.UpdatePolicy(), groups,
+        **{key: more.pop(key) for key in list(more) if key in known - {"releases", "stemcells"}})
     made = Request(manifest, cloud_config or cloud(), releases, more.pop("stemcells", (STEMCELL,)), **more)
     return dataclasses.replace(made, new_ids=tuple(f"id-{n}" for n in range(ids_wanted(made))))
 
@@ -82,9 +87,10 @@ def designed(made: Request) -> Blueprint:
 
 def hashes(blueprint: Blueprint) -> dict[str, str]:
     """What rendering gives when a template prints every property, and all that it can see of links."""
-    return {
-        item.spec.id: json.dumps(sorted([job.name, job.properties, visible(job.links), job.fingerprint] for job in item.spec.jobs), default=str)
-        for item in blueprint.instances if item.spec.lifecycle != "errand"}
+    def text(item: PlacedInstance) -> str:
+        return json.dumps(sorted([one.name, one.properties, visible(one.links), one.fingerprint] for one in item.spec.jobs), default=str)
+
+    return {item.spec.id: text(item) for item in blueprint.instances if item.spec.lifecycle != "errand"}
 
 
 def visible(links: dict[str, Any]) -> dict[str, Any]:
