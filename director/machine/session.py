@@ -13,7 +13,7 @@ import shlex
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ LOST_AFTER_SECONDS = 45
 ATTEMPT_SECONDS = 10.0
 HELLO_SECONDS = 60.0
 WINDOW_BYTES = 16 << 20
-PIECE_BYTES = 1 << 18
+PIECE_BYTES = 4 << 20
 PYTHON = "python3 -IS"
 BIN = "/var/vcap/bosh/bin"
 
@@ -205,7 +205,7 @@ class Session:
             try:
                 channel.exec_command(self.as_root(f"cat -- {shlex.quote(path)}"))
                 with part.open("wb") as stream:
-                    while piece := channel.recv(PIECE_BYTES):
+                    for piece in _pieces(channel):
                         digest.update(piece)
                         stream.write(piece)
                 if channel.recv_exit_status() != 0:
@@ -273,6 +273,17 @@ class Session:
             channel.exec_command(self.as_root(f"sh -c {shlex.quote(tried + '; echo no sftp-server >&2; exit 127')}"))
             self._sftp = paramiko.SFTPClient(channel)
         return self._sftp
+
+
+def _pieces(channel: paramiko.Channel) -> Iterator[bytes]:
+    """What the channel receives, in big pieces: small ones would make this thread and the connection's contend for the interpreter."""
+    gathered = bytearray()
+    while piece := channel.recv(WINDOW_BYTES):  # all there is: taking less would move the rest in memory
+        gathered += piece
+        if len(gathered) >= PIECE_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)
 
 
 class _told:
