@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from director.diagnostics import Diagnostics
 from director.errors import ManifestError
@@ -256,11 +256,3 @@ def azs_match(network: model.NetworkDefinition, azs: Sequence[str] | None) -> bo
     if azs is None:
         return not known
     return set(azs) <= known
-
-
-def merged_cloud_properties(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Later layers replace whole top-level keys of earlier ones. Source: manifest contract, section 8.3."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged.update(layer)
-    return merged

@@ -31,7 +31,8 @@ def job(name: str, release: str) -> JobSpec:
 RELEASES = tuple(
     Release(name, version, jobs=tuple(job(item, name) for item in jobs))
     for name, version, jobs in (
-        ("nginx", "1.2", ["nginx", "other"]), ("nginx", "1.10", ["nginx", "other"]), ("nginx", "10.0", ["nginx"]), ("app", "2+dev.1", ["app"]),
+        ("nginx", "1.2", ["nginx", "other"]), ("nginx", "1.10", ["nginx", "other"]), ("nginx", "10.0", ["nginx"]),
+        ("app", "2+dev.1", ["app"]),
         ("app", "2", ["app"]), ("syslog", "1", ["syslog"]),
     )
 )  # fmt: skip

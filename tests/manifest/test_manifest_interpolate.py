@@ -77,7 +77,8 @@ def given_values(**values: Any) -> Values:
     ("((n))", {"n": {"a": [1]}}, {"a": [1]}), ("(( n ))", {"n": 1}, 1), ("((!n))", {"n": None}, None),
     ("x-(( n ))", {"n": 1}, "x-(( n ))"), ("x-((n))-((!n))", {"n": 1}, "x-1-1"), ("$((x + 1))", {"x": 1}, "$((x + 1))"),
     ({"((k))": 1, "b": ["((k))"]}, {"k": "a"}, {"a": 1, "b": ["a"]}), ("((a.b.0))", {"a": {"b": ["z"]}}, "z"),
-    ("((a.0))", {"a": {"0": "z"}}, "z"), ("((n))", {"n": "((m))", "m": 1}, "((m))"), ("((none))", {}, "((none))"), ("((ñandú))", {"ñandú": 1}, 1),
+    ("((a.0))", {"a": {"0": "z"}}, "z"), ("((n))", {"n": "((m))", "m": 1}, "((m))"),
+    ("((none))", {}, "((none))"), ("((ñandú))", {"ñandú": 1}, 1),
     ("((/a/b))", {"/a/b": 1}, 1), ("((a.b))", {"a.b": 1}, 1), ("((a))", {"a.b": 1}, {"b": 1}),
 ])  # fmt: skip
 def test_a_placeholder(tree: Any, values: dict[str, Any], result: Any) -> None:
@@ -134,7 +135,10 @@ def test_row_32_precedence() -> None:
 
 def test_row_34_definitions_with_a_value_are_taken_out() -> None:
     store = Store()
-    tree = {"variables": [{"name": "p", "type": "password"}, {"name": "c", "type": "certificate", "options": {"common_name": "((p)).x"}}], "a": "((p))"}
+    tree = {
+        "variables": [{"name": "p", "type": "password"}, {"name": "c", "type": "certificate", "options": {"common_name": "((p)).x"}}],
+        "a": "((p))",
+    }
     assert interpolate(tree, store) == {"variables": [], "a": "made password"}
     assert store.asked["c"]["options"] == {"common_name": "made password.x"}
     assert interpolate(tree, Values({})) == tree

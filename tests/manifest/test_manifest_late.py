@@ -50,7 +50,12 @@ def test_early_parts_are_replaced_late_parts_stay() -> None:
 def test_all_missing_names_are_told_with_their_places() -> None:
     with pytest.raises(ManifestError) as caught:
         interpolate_for_director(load_yaml(MANIFEST, "m.yml"), no_values)
-    assert [(item.code, item.where.line) for item in caught.value.diagnostics if item.where] == [(540002, 2), (540002, 5), (540002, 11), (540002, 15)]
+    assert [(item.code, item.where.line) for item in caught.value.diagnostics if item.where] == [
+        (540002, 2),
+        (540002, 5),
+        (540002, 11),
+        (540002, 15),
+    ]
     assert "- Failed to find variable 'domain' from config server" in str(caught.value)
 
 
@@ -81,7 +86,8 @@ def test_wrong_names_in_late_parts_are_told_early() -> None:
 
 
 @pytest.mark.parametrize(("tree", "result"), [
-    ("((m.k))", 5), ("((m))", {"k": 5}), ("a ((s)) ((m.k))", "a t 5"), ("((!s))", "t"), ({"((s))": ["((s))"]}, {"t": ["t"]}), ({"x((s))": 1}, {"x((s))": 1}),
+    ("((m.k))", 5), ("((m))", {"k": 5}), ("a ((s)) ((m.k))", "a t 5"), ("((!s))", "t"),
+    ({"((s))": ["((s))"]}, {"t": ["t"]}), ({"x((s))": 1}, {"x((s))": 1}),
 ])  # fmt: skip
 def test_values_keep_their_types(tree: Any, result: Any) -> None:
     assert resolve(tree, {"m": {"k": 5}, "s": "t"}.__getitem__) == result
@@ -111,9 +117,13 @@ def test_each_name_is_looked_up_once() -> None:
 
 def test_cloud_configs_want_absolute_names() -> None:
     with pytest.raises(ManifestError) as caught:
-        interpolate_for_director(load_yaml("azs: ((zones))\nvm_types: [{name: a, cloud_properties: {x: ((type))}}]", "c.yml"), no_values, "cloud")
+        interpolate_for_director(
+            load_yaml("azs: ((zones))\nvm_types: [{name: a, cloud_properties: {x: ((type))}}]", "c.yml"), no_values, "cloud"
+        )
     assert "must be be switched to use absolute paths: 'type', 'zones'" in str(caught.value)
     document = interpolate_for_director(
-        load_yaml("azs: ((/zones))\nvm_types: [{name: a, cloud_properties: {x: ((/type))}}]", "c.yml"), {"/zones": [{"name": "z"}]}.__getitem__, "cloud"
+        load_yaml("azs: ((/zones))\nvm_types: [{name: a, cloud_properties: {x: ((/type))}}]", "c.yml"),
+        {"/zones": [{"name": "z"}]}.__getitem__,
+        "cloud",
     )
     assert document.tree == {"azs": [{"name": "z"}], "vm_types": [{"name": "a", "cloud_properties": {"x": "((/type))"}}]}
