@@ -35,7 +35,18 @@ TRUSTED_SECONDS = 60.0
 TRUSTED_COUNT = 1000
 
 NOT_FOUND = {10000, 20000, 30005, 30006, 50003, 70000, 70001, 70009, 100002, 440012, 810000}
-STATUS = {**dict.fromkeys(NOT_FOUND, 404), 100: 500, 70012: 500, 500000: 500, 500001: 500, 600000: 401, 90000: 422, 440013: 412, 810004: 500, 810009: 403}
+STATUS = {
+    **dict.fromkeys(NOT_FOUND, 404),
+    100: 500,
+    70012: 500,
+    500000: 500,
+    500001: 500,
+    600000: 401,
+    90000: 422,
+    440013: 412,
+    810004: 500,
+    810009: 403,
+}
 
 
 class Authenticator:
@@ -154,18 +165,28 @@ async def _file(folder: pathlib.Path, request: Request) -> pathlib.Path:
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise errors.CaissonError("The director has no room for the archive", code=500001, suggestion="Free some, or run 'caisson clean-up'.") from error
+            raise errors.CaissonError(
+                "The director has no room for the archive", code=500001, suggestion="Free some, or run 'caisson clean-up'."
+            ) from error
         raise
 
 
 def _too_large(limit: int) -> errors.UsageError:
-    return errors.UsageError(f"The body is larger than {limit >> 20} MiB", code=40003, suggestion="Send less, or raise the limit in the director's source.")
+    return errors.UsageError(
+        f"The body is larger than {limit >> 20} MiB", code=40003, suggestion="Send less, or raise the limit in the director's source."
+    )
 
 
 def _refusal(error: errors.CaissonError) -> Response:
     code = error.code
-    status = STATUS.get(code or 0) or (404 if isinstance(error, errors.NotFoundError) else 409 if isinstance(error, errors.ConflictError) and code is None else 400)
-    shape = {"code": code or (100002 if status == 404 else 100), "description": error.message, "diagnostics": [item.to_dict() for item in error.diagnostics]}
+    status = STATUS.get(code or 0) or (
+        404 if isinstance(error, errors.NotFoundError) else 409 if isinstance(error, errors.ConflictError) and code is None else 400
+    )
+    shape = {
+        "code": code or (100002 if status == 404 else 100),
+        "description": error.message,
+        "diagnostics": [item.to_dict() for item in error.diagnostics],
+    }
     return calls.answer(shape, status)
 
 

@@ -60,7 +60,9 @@ def _with_versions(store: state_store.Store, tree: Tree) -> Tree:
 
     made = dict(tree)
     if isinstance(tree.get("releases"), list):
-        made["releases"] = [latest(item, lambda item: store.releases.versions(str(item.get("name"))), stemcell=False) for item in tree["releases"]]
+        made["releases"] = [
+            latest(item, lambda item: store.releases.versions(str(item.get("name"))), stemcell=False) for item in tree["releases"]
+        ]
     if isinstance(tree.get("stemcells"), list):
         made["stemcells"] = [latest(item, of_stemcell, stemcell=True) for item in tree["stemcells"]]
     return made

@@ -19,8 +19,13 @@ BAD_REQUEST, BAD_CONTENT, UNKNOWN = 440010, 440011, 440012
 def shape(config: rows.ConfigRow) -> dict[str, Any]:
     """A config's JSON; the id is a text."""
     return {
-        "id": str(config.id), "name": config.name, "type": config.type, "content": config.content,
-        "created_at": timestamp(config.created_at), "team": config.team or None, "current": config.current,
+        "id": str(config.id),
+        "name": config.name,
+        "type": config.type,
+        "content": config.content,
+        "created_at": timestamp(config.created_at),
+        "team": config.team or None,
+        "current": config.current,
     }
 
 
@@ -50,7 +55,9 @@ def update(call: Call) -> Response:
     try:
         made = call.services.store.configs.save(type_, name, content, expected_latest_id=None if expected is None else str(expected))
     except rows.ConfigMoved as error:
-        return answer({"latest_id": str(error.latest_id), "expected_latest_id": error.expected_latest_id, "description": error.message}, 412)
+        return answer(
+            {"latest_id": str(error.latest_id), "expected_latest_id": error.expected_latest_id, "description": error.message}, 412
+        )
     return answer(shape(made), 201)
 
 
@@ -65,7 +72,14 @@ def diff(call: Call) -> Response:
         check_content(type_, content)
         lines = config_diffs.of_contents(latest.content if latest else "", content, redact=type_ != "cloud")
     except ManifestError as error:
-        return answer({"diff": [], "error": f"Unable to diff config content: {error.message}", "diagnostics": [item.to_dict() for item in error.diagnostics]}, 400)
+        return answer(
+            {
+                "diff": [],
+                "error": f"Unable to diff config content: {error.message}",
+                "diagnostics": [item.to_dict() for item in error.diagnostics],
+            },
+            400,
+        )
     return answer({"from": {"id": str(latest.id if latest else 0)}, "diff": lines})
 
 
@@ -119,4 +133,4 @@ def _side(call: Call, body: dict[str, Any], key: str) -> str:
     number = str(side.get("id") or "")
     if number.isdigit():
         return call.services.store.configs.get(int(number)).content
-    return field(side, "content", str, BAD_REQUEST)
+    return str(field(side, "content", str, BAD_REQUEST))

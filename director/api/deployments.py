@@ -87,7 +87,7 @@ def configs(call: Call) -> Response:
     """Which configs deployments use."""
     store = call.services.store
     wanted = call.query.getlist("deployment[]")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for deployment in store.deployments.all():
         if wanted and deployment.name not in wanted:
             continue
@@ -95,7 +95,8 @@ def configs(call: Call) -> Response:
         used = store.configs.with_ids(ids)
         rows.extend(
             {"id": number, "deployment": deployment.name, "config": {"id": number, "type": used[number].type, "name": used[number].name}}
-            for number in ids if number in used
+            for number in ids
+            if number in used
         )
     return answer(rows)
 
@@ -162,7 +163,11 @@ def _check_context(call: Call, context: dict[str, list[int]]) -> None:
     for key, type_ in (("cloud_config_ids", "cloud"), ("runtime_config_ids", "runtime")):
         bad = [str(item) for item in context[key] if item not in known or known[item].type != type_]
         if bad:
-            raise UsageError(f"Context includes invalid config ID: {', '.join(bad)}", code=BAD_CONTEXT, suggestion="Deploy again: the configs changed meanwhile.")
+            raise UsageError(
+                f"Context includes invalid config ID: {', '.join(bad)}",
+                code=BAD_CONTEXT,
+                suggestion="Deploy again: the configs changed meanwhile.",
+            )
 
 
 def _name(text: str) -> str:
@@ -174,7 +179,9 @@ def _name(text: str) -> str:
         raise ManifestError("Manifest should be a hash", code=BAD_MANIFEST)
     name = tree.get("name")
     if not isinstance(name, str) or not name:
-        raise ManifestError("Deployment manifest must have a 'name' key", code=NAME_MISSING, suggestion="Add the line `name: my-deployment`.")
+        raise ManifestError(
+            "Deployment manifest must have a 'name' key", code=NAME_MISSING, suggestion="Add the line `name: my-deployment`."
+        )
     if "/" in name:
         raise ManifestError(f"Deployment name '{name}' must not hold a slash", code=BAD_MANIFEST)
     return name

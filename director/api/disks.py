@@ -11,13 +11,20 @@ IN_USE, UNKNOWN = 520000, 100002
 
 
 def index(call: Call) -> Response:
-    return answer([
-        {
-            "disk_cid": disk.cid, "size": disk.size_mib, "az": disk.az or None, "deployment_name": disk.orphan_deployment,
-            "instance_name": disk.orphan_instance, "cloud_properties": disk.cloud_properties, "orphaned_at": timestamp(disk.orphaned_at),
-        }
-        for disk in call.services.store.disks.orphans()
-    ])
+    return answer(
+        [
+            {
+                "disk_cid": disk.cid,
+                "size": disk.size_mib,
+                "az": disk.az or None,
+                "deployment_name": disk.orphan_deployment,
+                "instance_name": disk.orphan_instance,
+                "cloud_properties": disk.cloud_properties,
+                "orphaned_at": timestamp(disk.orphaned_at),
+            }
+            for disk in call.services.store.disks.orphans()
+        ]
+    )
 
 
 def delete(call: Call) -> Response:
@@ -27,9 +34,13 @@ def delete(call: Call) -> Response:
     cid = call.path["cid"]
     disk = call.services.store.disks.find(cid)
     if disk is None:
-        raise NotFoundError(f"Disk '{cid}' doesn't exist", code=UNKNOWN, suggestion="'caisson disks --orphaned' lists those that can be deleted.")
+        raise NotFoundError(
+            f"Disk '{cid}' doesn't exist", code=UNKNOWN, suggestion="'caisson disks --orphaned' lists those that can be deleted."
+        )
     if disk.orphaned_at is None:
-        raise UsageError(f"Deleting persistent disk is not supported: [{cid}]", code=IN_USE, suggestion="Only orphaned disks can be deleted.")
+        raise UsageError(
+            f"Deleting persistent disk is not supported: [{cid}]", code=IN_USE, suggestion="Only orphaned disks can be deleted."
+        )
     return call.start("delete_disk", {"cid": cid}, "delete orphan disks")
 
 
@@ -47,10 +58,16 @@ def snapshots(call: Call) -> Response:
         disk = disks.get(snapshot.disk_cid)
         owner = instances.get(disk.instance_id or "") if disk else None
         if owner is not None:
-            rows.append({
-                "job": owner.group, "index": owner.index, "uuid": owner.id, "snapshot_cid": snapshot.cid,
-                "created_at": timestamp(snapshot.created_at), "clean": snapshot.clean,
-            })
+            rows.append(
+                {
+                    "job": owner.group,
+                    "index": owner.index,
+                    "uuid": owner.id,
+                    "snapshot_cid": snapshot.cid,
+                    "created_at": timestamp(snapshot.created_at),
+                    "clean": snapshot.clean,
+                }
+            )
     return answer(rows)
 
 

@@ -30,7 +30,9 @@ def run(call: Call) -> Response:
     if errand not in (known := _names(call)):
         from director.diagnostics import did_you_mean
 
-        raise NotFoundError(f"Errand '{errand}' doesn't exist", code=UNKNOWN, suggestion=did_you_mean(errand, known) or "'caisson errands' lists them.")
+        raise NotFoundError(
+            f"Errand '{errand}' doesn't exist", code=UNKNOWN, suggestion=did_you_mean(errand, known) or "'caisson errands' lists them."
+        )
     arguments = {
         "errand": errand,
         "keep_alive": field(body, "keep-alive", bool, default=False),

@@ -15,7 +15,7 @@ FILTERS = ("task", "deployment", "instance", "user", "action", "object_type", "o
 FORMS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S %z", "%a %b %d %H:%M:%S %Z %Y", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
 
 
-def shape(event: rows.Event) -> dict[str, Any]:
+def shape(event: rows.EventRow) -> dict[str, Any]:
     """Null and empty entries are left out."""
     full = {
         "id": str(event.id),
@@ -45,9 +45,9 @@ def index(call: Call) -> Response:
     before_id = query.get("before_id")
     if before_id is not None and not before_id.isdigit():
         return words(f"Invalid before_id parameter: '{before_id}' ", 400)
+    filters: dict[str, Any] = {name: query.get(name, "") for name in FILTERS}
     found = call.services.store.events.select(
-        before_id=int(before_id) if before_id else None, before_time=times["before"], after_time=times["after"],
-        **{name: query.get(name, "") for name in FILTERS},
+        before_id=int(before_id) if before_id else None, before_time=times["before"], after_time=times["after"], **filters
     )
     return answer([shape(event) for event in found])
 

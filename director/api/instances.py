@@ -37,18 +37,31 @@ def vms(call: Call) -> Response:
     addresses = _addresses(call)
     instances = {item.id: item for item in call.services.store.instances.of(call.deployment)}
     found = [vm for vm in call.services.store.vms.of(call.deployment) if vm.instance_id in instances]
-    return answer([
-        {**_row(instances[vm.instance_id or ""], vm, addresses.get(vm.instance_id or "", [])), "active": vm.active, "permanent_nats_credentials": False}
-        for vm in found
-    ])
+    return answer(
+        [
+            {
+                **_row(instances[vm.instance_id or ""], vm, addresses.get(vm.instance_id or "", [])),
+                "active": vm.active,
+                "permanent_nats_credentials": False,
+            }
+            for vm in found
+        ]
+    )
 
 
 def show(call: Call) -> Response:
     instance = _instance(call)
     disks = [disk.cid for disk in call.services.store.disks.of_instance(instance.id)]
-    return answer({
-        "deployment": instance.deployment, "job": instance.group, "index": instance.index, "id": instance.id, "state": instance.state, "disks": disks,
-    })
+    return answer(
+        {
+            "deployment": instance.deployment,
+            "job": instance.group,
+            "index": instance.index,
+            "id": instance.id,
+            "state": instance.state,
+            "disks": disks,
+        }
+    )
 
 
 def change(call: Call) -> Response:
@@ -86,11 +99,15 @@ def act(call: Call) -> Response:
     if instance.ignored:
         raise UsageError(
             f"You are trying to change the state of the ignored instance '{instance.name}'."
-            "This operation is not allowed. You need to unignore it first.", code=IGNORED,
+            "This operation is not allowed. You need to unignore it first.",
+            code=IGNORED,
         )
     hard = action == "stop" and call.flag("hard")
     options = {
-        "converge": False, "hard": hard, "skip_drain": instance.group if call.flag("skip_drain") else "", "fix": call.flag("ignore_unresponsive_agent"),
+        "converge": False,
+        "hard": hard,
+        "skip_drain": instance.group if call.flag("skip_drain") else "",
+        "fix": call.flag("ignore_unresponsive_agent"),
     }
     arguments = {"group": instance.group, "id_or_index": instance.id, "state": "detached" if hard else ACTIONS[action], "options": options}
     return call.start("change_state", arguments, f"{action} instance", call.deployment)
@@ -105,13 +122,19 @@ def ignore(call: Call) -> Response:
 
 def orphaned(call: Call) -> Response:
     """Machines without an instance that are still to be deleted."""
-    return answer([
-        {
-            "az": vm.az, "cid": vm.cid, "deployment_name": vm.deployment, "instance_name": vm.instance_name,
-            "ip_addresses": list(vm.ips), "orphaned_at": timestamp(vm.orphaned_at),
-        }
-        for vm in call.services.store.vms.orphans()
-    ])
+    return answer(
+        [
+            {
+                "az": vm.az,
+                "cid": vm.cid,
+                "deployment_name": vm.deployment,
+                "instance_name": vm.instance_name,
+                "ip_addresses": list(vm.ips),
+                "orphaned_at": timestamp(vm.orphaned_at),
+            }
+            for vm in call.services.store.vms.orphans()
+        ]
+    )
 
 
 def _instance(call: Call) -> InstanceRow:
@@ -142,4 +165,3 @@ def _row(instance: InstanceRow, vm: VmRow | None, addresses: list[str]) -> dict[
         "ips": ips or addresses,
         "vm_created_at": timestamp(vm.created_at) if vm else None,
     }
-

@@ -12,7 +12,7 @@ def index(call: Call) -> Response:
     now = call.services.clock()
     return answer([
         {
-            "type": (lock.name.split(":") + [""])[1],
+            "type": [*lock.name.split(":"), ""][1],
             "resource": lock.name.split(":")[2:],
             "timeout": f"{lock.expires_at:.6f}",
             "task_id": str(lock.task_id or ""),

@@ -23,16 +23,21 @@ def index(call: Call) -> Response:
     jobs = store.releases.job_names()
     grouped: dict[str, list[dict[str, Any]]] = {}
     for row in store.releases.all():
-        grouped.setdefault(row.name, []).append({
-            "version": row.version,
-            "commit_hash": row.commit_hash,
-            "uncommitted_changes": row.uncommitted_changes,
-            "currently_deployed": (row.name, row.version) in used,
-            "job_names": jobs.get((row.name, row.version), []),
-        })
-    return answer([
-        {"name": name, "release_versions": sorted(found, key=lambda item: _order(str(item["version"])))} for name, found in sorted(grouped.items())
-    ])
+        grouped.setdefault(row.name, []).append(
+            {
+                "version": row.version,
+                "commit_hash": row.commit_hash,
+                "uncommitted_changes": row.uncommitted_changes,
+                "currently_deployed": (row.name, row.version) in used,
+                "job_names": jobs.get((row.name, row.version), []),
+            }
+        )
+    return answer(
+        [
+            {"name": name, "release_versions": sorted(found, key=lambda item: _order(str(item["version"])))}
+            for name, found in sorted(grouped.items())
+        ]
+    )
 
 
 def show(call: Call) -> Response:
@@ -45,22 +50,31 @@ def show(call: Call) -> Response:
         return answer(_all_versions(store.releases.load((name, item) for item in known)))
     release = store.releases.get(name, version)
     compiled = _compiled(call, release)
-    return answer({
-        "jobs": [
-            {
-                "name": job.name, "blobstore_id": job.blob_id, "sha1": job.digest, "fingerprint": job.fingerprint,
-                "consumes": [_link(link) for link in job.consumes] or None, "provides": [_link(link) for link in job.provides] or None,
-            }
-            for job in sorted(release.jobs, key=lambda job: job.name)
-        ],
-        "packages": [
-            {
-                "name": package.name, "blobstore_id": package.blob_id or None, "sha1": package.digest if package.blob_id else None,
-                "fingerprint": package.fingerprint, "compiled_packages": compiled.get(package.fingerprint, []),
-            }
-            for package in sorted(release.packages, key=lambda package: package.name)
-        ],
-    })
+    return answer(
+        {
+            "jobs": [
+                {
+                    "name": job.name,
+                    "blobstore_id": job.blob_id,
+                    "sha1": job.digest,
+                    "fingerprint": job.fingerprint,
+                    "consumes": [_link(link) for link in job.consumes] or None,
+                    "provides": [_link(link) for link in job.provides] or None,
+                }
+                for job in sorted(release.jobs, key=lambda job: job.name)
+            ],
+            "packages": [
+                {
+                    "name": package.name,
+                    "blobstore_id": package.blob_id or None,
+                    "sha1": package.digest if package.blob_id else None,
+                    "fingerprint": package.fingerprint,
+                    "compiled_packages": compiled.get(package.fingerprint, []),
+                }
+                for package in sorted(release.packages, key=lambda package: package.name)
+            ],
+        }
+    )
 
 
 def upload(call: Call) -> Response:
@@ -114,17 +128,26 @@ def jobs(call: Call) -> Response:
     found = call.services.store.releases.jobs_with(query["release_name"], query["name"], query["fingerprint"])
     if not found:
         raise NotFoundError(f"Job '{query['name']}' doesn't exist", code=70009)
-    return answer([
-        {
-            "name": job.name, "fingerprint": job.fingerprint,
-            "spec": {
-                "name": job.name, "templates": dict(job.templates), "packages": list(job.packages),
-                "consumes": [_link(link) for link in job.consumes], "provides": [_link(link) for link in job.provides],
-                "properties": {item.name: {"description": item.description, **({"default": item.default} if item.has_default else {})} for item in job.properties},
-            },
-        }
-        for job in found
-    ])
+    return answer(
+        [
+            {
+                "name": job.name,
+                "fingerprint": job.fingerprint,
+                "spec": {
+                    "name": job.name,
+                    "templates": dict(job.templates),
+                    "packages": list(job.packages),
+                    "consumes": [_link(link) for link in job.consumes],
+                    "provides": [_link(link) for link in job.provides],
+                    "properties": {
+                        item.name: {"description": item.description, **({"default": item.default} if item.has_default else {})}
+                        for item in job.properties
+                    },
+                },
+            }
+            for job in found
+        ]
+    )
 
 
 def _manifest(call: Call, key: str) -> dict[str, Any]:
@@ -136,12 +159,19 @@ def _manifest(call: Call, key: str) -> dict[str, Any]:
 
 def _all_versions(releases: tuple[Release, ...]) -> dict[str, Any]:
     packages = {
-        (item.name, item.version): {"name": item.name, "sha1": item.digest, "version": item.version, "dependencies": list(item.dependencies)}
-        for release in releases for item in release.packages
+        (item.name, item.version): {
+            "name": item.name,
+            "sha1": item.digest,
+            "version": item.version,
+            "dependencies": list(item.dependencies),
+        }
+        for release in releases
+        for item in release.packages
     }
     jobs = {
         (item.name, item.version): {"name": item.name, "sha1": item.digest, "version": item.version, "packages": list(item.packages)}
-        for release in releases for item in release.jobs
+        for release in releases
+        for item in release.jobs
     }
     return {
         "jobs": [jobs[key] for key in sorted(jobs)],

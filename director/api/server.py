@@ -78,6 +78,10 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"Port {port} of {host} is taken", suggestion="Is a director running already? Choose another port with --port.") from error
-        raise UsageError(f"The address {host}:{port} cannot be listened on: {error.strerror}", suggestion="Choose another with --host and --port.") from error
+            raise UsageError(
+                f"Port {port} of {host} is taken", suggestion="Is a director running already? Choose another port with --port."
+            ) from error
+        raise UsageError(
+            f"The address {host}:{port} cannot be listened on: {error.strerror}", suggestion="Choose another with --host and --port."
+        ) from error
     return made

@@ -17,13 +17,21 @@ def index(call: Call) -> Response:
     used: dict[tuple[str, str], list[str]] = {}
     for deployment, name, version in store.deployments.stemcells():
         used.setdefault((name, version), []).append(deployment)
-    return answer([
-        {
-            "name": row.name, "operating_system": row.os, "version": row.version, "cid": row.cid, "cpi": row.cpi, "api_version": row.api_version,
-            "id": row.id, "deployments": [{"name": name} for name in used.get((row.name, row.version), [])],
-        }
-        for row in sorted(store.stemcells.all(), key=lambda row: (row.name, row.version, row.cpi))
-    ])
+    return answer(
+        [
+            {
+                "name": row.name,
+                "operating_system": row.os,
+                "version": row.version,
+                "cid": row.cid,
+                "cpi": row.cpi,
+                "api_version": row.api_version,
+                "id": row.id,
+                "deployments": [{"name": name} for name in used.get((row.name, row.version), [])],
+            }
+            for row in sorted(store.stemcells.all(), key=lambda row: (row.name, row.version, row.cpi))
+        ]
+    )
 
 
 def needed(call: Call) -> Response:

@@ -14,15 +14,26 @@ from director.state import tasks as rows
 
 # What `verbose=1` shows: that which changes something.
 IMPORTANT = (
-    "attach_disk", "create_snapshot", "delete_deployment", "delete_release", "delete_snapshot", "delete_stemcell", "export_release", "run_errand",
-    "snapshot_deployment", "update_deployment", "update_instance", "update_release", "update_stemcell",
+    "attach_disk",
+    "create_snapshot",
+    "delete_deployment",
+    "delete_release",
+    "delete_snapshot",
+    "delete_stemcell",
+    "export_release",
+    "run_errand",
+    "snapshot_deployment",
+    "update_deployment",
+    "update_instance",
+    "update_release",
+    "update_stemcell",
 )
 CANCELLABLE = ("queued", "processing")
 OUTPUTS = ("event", "result", "debug", "cpi")
 PIECE = 1 << 18
 
 
-def shape(task: rows.Task) -> dict[str, Any]:
+def shape(task: rows.TaskRow) -> dict[str, Any]:
     """A task's JSON; times are whole seconds."""
     return {
         "id": task.id,
@@ -131,7 +142,7 @@ def _pieces(path: pathlib.Path, start: int, length: int) -> Any:
             yield piece
 
 
-def _task(call: Call) -> rows.Task:
+def _task(call: Call) -> rows.TaskRow:
     text = call.path["id"]
     if not text.isdigit() or len(text) > 18:
         raise NotFoundError(f"Task {text} not found", code=10000)

@@ -42,7 +42,9 @@ class Endpoint:
 class DirectorError(CaissonError):
     """The director refused. `status` is the HTTP status, 0 when no answer came."""
 
-    def __init__(self, *diagnostics: Diagnostic | str, status: int = 0, code: int | None = None, suggestion: str = "", body: str = "") -> None:
+    def __init__(
+        self, *diagnostics: Diagnostic | str, status: int = 0, code: int | None = None, suggestion: str = "", body: str = ""
+    ) -> None:
         super().__init__(*diagnostics, code=code, suggestion=suggestion)
         self.status, self.body = status, body
 
@@ -58,7 +60,9 @@ def connect(endpoint: Endpoint) -> httpx.Client:
     if endpoint.ca_cert:
         # A private CA need not carry the key usage extension that newer OpenSSL insists on.
         trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return httpx.Client(base_url=endpoint.url, verify=trust, timeout=httpx.Timeout(60.0, connect=10.0), follow_redirects=False, trust_env=True)
+    return httpx.Client(
+        base_url=endpoint.url, verify=trust, timeout=httpx.Timeout(60.0, connect=10.0), follow_redirects=False, trust_env=True
+    )
 
 
 class Client:
@@ -93,7 +97,9 @@ class Client:
             raise _refusal(method, path, response)
         return response
 
-    def _send(self, method: str, path: str, query: Sequence[tuple[str, str]], json: Any, content: Any, headers: Mapping[str, str] | None) -> httpx.Response:
+    def _send(
+        self, method: str, path: str, query: Sequence[tuple[str, str]], json: Any, content: Any, headers: Mapping[str, str] | None
+    ) -> httpx.Response:
         import httpx
 
         address = path + ("?" + "&".join(f"{quote(key, safe='[]')}={quote(value, safe='*')}" for key, value in query) if query else "")
@@ -106,7 +112,9 @@ class Client:
         """JSON of a read."""
         return self.request("GET", path, query=query).json()
 
-    def start(self, method: str, path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, text: str | None = None) -> dict[str, Any]:
+    def start(
+        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, json: Any = None, text: str | None = None
+    ) -> dict[str, Any]:
         """Start a task; `query` values of None and False are left out. Returns the task's JSON."""
         media = {"Content-Type": YAML} if text is not None else {}
         body = text.encode() if text is not None else None
@@ -164,12 +172,16 @@ class Client:
 
     def diff_deployment(self, name: str, manifest: str, *, redact: bool) -> dict[str, Any]:
         query = [("redact", "true" if redact else "false")]
-        return _row(self.request("POST", f"/deployments/{name}/diff", query=query, content=manifest.encode(), headers={"Content-Type": YAML}).json())
+        return _row(
+            self.request("POST", f"/deployments/{name}/diff", query=query, content=manifest.encode(), headers={"Content-Type": YAML}).json()
+        )
 
     def plan_deployment(self, name: str, manifest: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """What a deploy would do, as `{"text", "plan"}`; nothing is written. An addition of ours to the contract."""
         media = {"Content-Type": YAML}
-        return _row(self.request("POST", f"/deployments/{name}/plan", query=_pairs(options), content=manifest.encode(), headers=media).json())
+        return _row(
+            self.request("POST", f"/deployments/{name}/plan", query=_pairs(options), content=manifest.encode(), headers=media).json()
+        )
 
     def deploy(self, manifest: str, options: Mapping[str, Any]) -> dict[str, Any]:
         return self.start("POST", "/deployments", query=options, text=manifest)
@@ -297,7 +309,9 @@ def pieces_of(path: pathlib.Path) -> Iterator[bytes]:
 
 
 def _pairs(query: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    return [(key, "true" if value is True else str(value)) for key, value in (query or {}).items() if value is not None and value is not False]
+    return [
+        (key, "true" if value is True else str(value)) for key, value in (query or {}).items() if value is not None and value is not False
+    ]
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:
@@ -326,14 +340,18 @@ def _refusal(method: str, path: str, response: httpx.Response) -> DirectorError:
         told = None
     if status == 401 and not isinstance(told, dict):
         return DirectorError(
-            "The director does not know you", status=status, body=body,
+            "The director does not know you",
+            status=status,
+            body=body,
             suggestion="Log in with 'caisson log-in', or set BOSH_CLIENT and BOSH_CLIENT_SECRET.",
         )
     if isinstance(told, dict) and isinstance(told.get("diagnostics"), list) and told["diagnostics"]:
         return DirectorError(*[_diagnostic(item) for item in told["diagnostics"]], status=status, body=body)
     if isinstance(told, dict) and told.get("description"):
         return DirectorError(str(told["description"]), code=told.get("code"), status=status, body=body)
-    return DirectorError(f"Director responded with non-successful status code '{status}' to {method} {path}: {body.strip()[:2000]}", status=status, body=body)
+    return DirectorError(
+        f"Director responded with non-successful status code '{status}' to {method} {path}: {body.strip()[:2000]}", status=status, body=body
+    )
 
 
 def _diagnostic(item: Mapping[str, Any]) -> Diagnostic:
@@ -354,4 +372,7 @@ def _unreachable(url: str, error: Exception) -> DirectorError:
             f"The certificate of {url} is not trusted: {text}",
             suggestion="Give its CA with --ca-cert, or make the alias again: 'caisson alias-env NAME -e URL --ca-cert FILE'.",
         )
-    return DirectorError(f"No answer from the director at {url}: {text}", suggestion="Is it running? See 'caisson director status', start it with 'caisson director start'.")
+    return DirectorError(
+        f"No answer from the director at {url}: {text}",
+        suggestion="Is it running? See 'caisson director status', start it with 'caisson director start'.",
+    )

@@ -31,7 +31,10 @@ def update(session: Session, type_: str, name: str, content: str, expected: str 
 
 def table_of(rows: list[dict[str, object]]) -> Table:
     """Configs as rows, without their content."""
-    cells = tuple((f"{row['id']}{'*' if row.get('current') else ''}", row["type"], row["name"], row.get("team"), row.get("created_at")) for row in rows)
+    cells = tuple(
+        (f"{row['id']}{'*' if row.get('current') else ''}", row["type"], row["name"], row.get("team"), row.get("created_at"))
+        for row in rows
+    )
     return Table("configs", ("ID", "Type", "Name", "Team", "Created At"), cells, ("(*) Currently active",))
 
 
@@ -41,5 +44,7 @@ def show(session: Session, type_: str, name: str) -> None:
 
     found = session.client.configs({"type": type_, "name": name, "limit": 1, "latest": "true"})
     if not found:
-        raise NotFoundError(f"No {type_} config '{name}'", suggestion=f"'caisson update-{type_}-config PATH' makes one; 'caisson configs' lists all.")
+        raise NotFoundError(
+            f"No {type_} config '{name}'", suggestion=f"'caisson update-{type_}-config PATH' makes one; 'caisson configs' lists all."
+        )
     session.ui.block(str(found[0]["content"]).rstrip("\n") + "\n", kind="text")

@@ -42,7 +42,8 @@ def holding(config: DirectorConfig) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConflictError(
-                f"A director runs in '{config.state}' already", suggestion="See 'caisson director status'; another needs another --state and --port."
+                f"A director runs in '{config.state}' already",
+                suggestion="See 'caisson director status'; another needs another --state and --port.",
             ) from None
         stream.truncate(0)
         stream.write(f"{os.getpid()}\n")
@@ -74,7 +75,10 @@ def run(config: DirectorConfig) -> None:
 
 
 def start(config: DirectorConfig, ready: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> Running:
-    """Start one in the background and wait until `ready`. Raises ConflictError when there is one, CaissonError with its last words when it ends."""
+    """Start one in the background and wait until `ready`.
+
+    Raises ConflictError when there is one, CaissonError with its last words when it ends.
+    """
     if find(config) is not None:
         raise ConflictError(f"A director runs in '{config.state}' already", suggestion="'caisson director status' shows it.")
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -82,12 +86,20 @@ def start(config: DirectorConfig, ready: Callable[[], bool], sleep: Callable[[fl
     handle = os.open(config.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(handle, "ab") as log:
         process = subprocess.Popen(
-            _command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True, cwd="/",
+            _command(config),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+            cwd="/",
         )
     waited = 0.0
     while waited < START_SECONDS:
         if process.poll() is not None:
-            raise CaissonError(f"The director ended at once (exit code {process.returncode})", suggestion=f"Its last lines:\n{last_lines(config)}")
+            raise CaissonError(
+                f"The director ended at once (exit code {process.returncode})", suggestion=f"Its last lines:\n{last_lines(config)}"
+            )
         found = find(config)
         if found is not None and ready():
             return found
@@ -109,7 +121,10 @@ def stop(config: DirectorConfig, sleep: Callable[[float], None] = time.sleep) ->
             return True
         sleep(0.1)
         waited += 0.1
-    raise CaissonError(f"The director (process {found.pid}) did not end within {STOP_SECONDS:.0f} s", suggestion=f"Its log: {config.log_file}. As a last resort: kill -9 {found.pid}")
+    raise CaissonError(
+        f"The director (process {found.pid}) did not end within {STOP_SECONDS:.0f} s",
+        suggestion=f"Its log: {config.log_file}. As a last resort: kill -9 {found.pid}",
+    )
 
 
 def last_lines(config: DirectorConfig) -> str:

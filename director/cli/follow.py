@@ -58,7 +58,8 @@ class EventReporter:
         if self._events:
             first, last = self._events[0]["time"], self._events[-1]["time"]
             self._ui.begin(
-                f"\n\nTask {task_id} Started  {_day(first)}\nTask {task_id} Finished {_day(last)}\nTask {task_id} Duration {duration(last - first)}"
+                f"\n\nTask {task_id} Started  {_day(first)}"
+                f"\nTask {task_id} Finished {_day(last)}\nTask {task_id} Duration {duration(last - first)}"
             )
         if self._quiet:
             self._ui.end(f". {state.title()}")
@@ -128,7 +129,9 @@ class SilentReporter:
     def finished(self, task_id: int, state: str) -> None: ...
 
 
-def follow(client: Client, task: dict[str, Any], reporter: Reporter, *, kind: str = "event", sleep: Callable[[float], None] = time.sleep) -> bytes:
+def follow(
+    client: Client, task: dict[str, Any], reporter: Reporter, *, kind: str = "event", sleep: Callable[[float], None] = time.sleep
+) -> bytes:
     """Show a task until it ends and return its result bytes; raises TaskError when it does not end well, Interrupted on Ctrl-C."""
     task_id = int(task["id"])
     try:

@@ -11,8 +11,18 @@ from director.cli.session import Session
 from director.cli.tables import Cell, Table
 
 VITALS = (
-    "VM Created At", "Uptime", "Load\n(1m, 5m, 15m)", "CPU\nTotal", "CPU\nUser", "CPU\nSys", "CPU\nWait",
-    "Memory\nUsage", "Swap\nUsage", "System\nDisk Usage", "Ephemeral\nDisk Usage", "Persistent\nDisk Usage",
+    "VM Created At",
+    "Uptime",
+    "Load\n(1m, 5m, 15m)",
+    "CPU\nTotal",
+    "CPU\nUser",
+    "CPU\nSys",
+    "CPU\nWait",
+    "Memory\nUsage",
+    "Swap\nUsage",
+    "System\nDisk Usage",
+    "Ephemeral\nDisk Usage",
+    "Persistent\nDisk Usage",
 )
 DETAILS = ("State", "VM CID", "VM Type", "Disk CIDs", "Agent ID", "Index", "Bootstrap", "Ignore")
 
@@ -45,7 +55,10 @@ def fetch(session: Session, kind: str) -> list[tuple[str, list[Row]]]:
 def _ask(session: Session, name: str, kind: str) -> list[Row]:
     result = session.follow(session.client.fetch_instances(name, kind), follow.SilentReporter())
     rows = [json.loads(line) for line in result.decode("utf-8").splitlines() if line.strip()]
-    return sorted(rows, key=lambda row: (str(row.get("job_name") or ""), row.get("index") if row.get("index") is not None else 1 << 30, str(row.get("id"))))
+    return sorted(
+        rows,
+        key=lambda row: (str(row.get("job_name") or ""), row.get("index") if row.get("index") is not None else 1 << 30, str(row.get("id"))),
+    )
 
 
 def shown_state(row: Row) -> str:
@@ -65,8 +78,14 @@ def name_of(row: Row) -> str:
 def instances_table(name: str, rows: list[Row], choice: Choice) -> Table:
     """Every instance, with or without a machine."""
     header = [
-        "Instance", *(["Process"] if choice.processes else []), "Process State", "AZ", "IPs", "Deployment",
-        *(DETAILS if choice.details else ()), *(VITALS if choice.vitals else ()),
+        "Instance",
+        *(["Process"] if choice.processes else []),
+        "Process State",
+        "AZ",
+        "IPs",
+        "Deployment",
+        *(DETAILS if choice.details else ()),
+        *(VITALS if choice.vitals else ()),
     ]
     cells: list[tuple[Any, ...]] = []
     for row in rows:
@@ -75,7 +94,8 @@ def instances_table(name: str, rows: list[Row], choice: Choice) -> Table:
         cells.append(_instance(name, row, choice))
         if choice.processes:
             cells.extend(
-                _process(name, row, process, choice, len(header)) for process in row.get("processes") or []
+                _process(name, row, process, choice, len(header))
+                for process in row.get("processes") or []
                 if not (choice.failing and process.get("state") == "running")
             )
     return Table("instances", tuple(header), tuple(cells), title=f"Deployment '{name}'", fill_first=not choice.processes)
@@ -90,8 +110,14 @@ def _instance(name: str, row: Row, choice: Choice) -> tuple[Any, ...]:
     cells += [row.get("az"), tuple(row.get("ips") or ()), name]
     if choice.details:
         cells += [
-            row.get("state"), row.get("vm_cid"), row.get("vm_type") or row.get("resource_pool"), disks_of(row),
-            row.get("agent_id"), row.get("index"), bool(row.get("bootstrap")), bool(row.get("ignore")),
+            row.get("state"),
+            row.get("vm_cid"),
+            row.get("vm_type") or row.get("resource_pool"),
+            disks_of(row),
+            row.get("agent_id"),
+            row.get("index"),
+            bool(row.get("bootstrap")),
+            bool(row.get("ignore")),
         ]
     if choice.vitals:
         cells += vitals_of(row)
@@ -119,8 +145,14 @@ def vms_table(name: str, rows: list[Row], *, vitals: bool, cloud_properties: boo
         active = "-" if row.get("active") is None else bool(row["active"])
         stemcell = row.get("stemcell") or {}
         line: list[Any] = [
-            name_of(row), _state_cell(shown_state(row), healthy(row)), row.get("az"), tuple(row.get("ips") or ()), row.get("vm_cid"),
-            row.get("vm_type") or row.get("resource_pool"), active, "/".join(filter(None, (stemcell.get("name"), stemcell.get("version")))),
+            name_of(row),
+            _state_cell(shown_state(row), healthy(row)),
+            row.get("az"),
+            tuple(row.get("ips") or ()),
+            row.get("vm_cid"),
+            row.get("vm_type") or row.get("resource_pool"),
+            active,
+            "/".join(filter(None, (stemcell.get("name"), stemcell.get("version")))),
         ]
         if cloud_properties:
             line.append(json.dumps(row.get("cloud_properties") or {}, sort_keys=True))
@@ -149,9 +181,18 @@ def vitals_of(row: Row) -> list[Any]:
         return f"{part['percent']}% ({part.get('inode_percent', '?')}i%)" if part.get("percent") not in (None, "") else None
 
     return [
-        row.get("vm_created_at"), uptime((vitals.get("uptime") or {}).get("secs")), ", ".join(vitals.get("load") or []), None,
-        percent(cpu.get("user")), percent(cpu.get("sys")), percent(cpu.get("wait")), memory("mem"), memory("swap"),
-        usage("system"), usage("ephemeral"), usage("persistent"),
+        row.get("vm_created_at"),
+        uptime((vitals.get("uptime") or {}).get("secs")),
+        ", ".join(vitals.get("load") or []),
+        None,
+        percent(cpu.get("user")),
+        percent(cpu.get("sys")),
+        percent(cpu.get("wait")),
+        memory("mem"),
+        memory("swap"),
+        usage("system"),
+        usage("ephemeral"),
+        usage("persistent"),
     ]
 
 

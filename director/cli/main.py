@@ -70,7 +70,12 @@ class Commands(click.Group):
         with formatter.section("Global options, before or after the command"):
             formatter.write_dl([record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))])
         with formatter.section("Examples"):
-            for example in ("caisson director start", "caisson -d app deploy app.yml", "caisson -d app instances --ps", "caisson -d app ssh web/0"):
+            for example in (
+                "caisson director start",
+                "caisson -d app deploy app.yml",
+                "caisson -d app instances --ps",
+                "caisson -d app ssh web/0",
+            ):
                 formatter.write(f"{' ' * formatter.current_indent}{example}\n")
 
 
@@ -88,7 +93,13 @@ def program(startup: Startup, made: list[Session]) -> Commands:
         context.obj = lambda later: _session(startup, given, later, made)
 
     options: list[click.Parameter] = [*verb.global_options(), click.Option(("-v", "--version"), is_flag=True, help="Show the version")]
-    return Commands("caisson", callback=callback, params=options, invoke_without_command=True, help="Deploy BOSH releases, on this computer or on a cloud.")
+    return Commands(
+        "caisson",
+        callback=callback,
+        params=options,
+        invoke_without_command=True,
+        help="Deploy BOSH releases, on this computer or on a cloud.",
+    )
 
 
 def _session(startup: Startup, before: Mapping[str, Any], after: Mapping[str, Any], made: list[Session]) -> Session:
@@ -122,8 +133,14 @@ def _session(startup: Startup, before: Mapping[str, Any], after: Mapping[str, An
     manner = "json" if flags.json else "terminal" if flags.tty or startup.terminal else "plain"
     color = startup.terminal and not flags.no_color and manner == "terminal"
     ui = Ui(
-        startup.out, startup.err, manner=manner, color=color, interactive=not flags.non_interactive,
-        columns=flags.columns, ask_line=startup.ask_line, ask_hidden=startup.ask_hidden,
+        startup.out,
+        startup.err,
+        manner=manner,
+        color=color,
+        interactive=not flags.non_interactive,
+        columns=flags.columns,
+        ask_line=startup.ask_line,
+        ask_hidden=startup.ask_hidden,
     )
     made.append(Session(flags, ui, startup.environ, startup.connect))
     return made[-1]

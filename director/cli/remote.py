@@ -60,7 +60,17 @@ class Access:
     def command(self, host: Host, *command: str, terminal: bool = False, extra: Sequence[str] = ()) -> list[str]:
         """The argument list that runs `command` there, or opens a shell. Secrets are in files, never in arguments."""
         port = ["-p", str(host.port)] if host.port != 22 else []
-        return ["ssh", *(["-tt"] if terminal else []), *self.options, *extra, *port, "-l", host.user, host.address, *(["--", *command] if command else [])]
+        return [
+            "ssh",
+            *(["-tt"] if terminal else []),
+            *self.options,
+            *extra,
+            *port,
+            "-l",
+            host.user,
+            host.address,
+            *(["--", *command] if command else []),
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +83,14 @@ class Outcome:
 
 def gateway_options(function: Function) -> Function:
     """The `--gw-*` flags, handed over as one `gateway`."""
-    for decorate in reversed((
-        click.option("--gw-disable", is_flag=True, envvar="BOSH_GW_DISABLE", help="Use no gateway"),
-        click.option("--gw-user", default="", envvar="BOSH_GW_USER", help="User on the gateway"),
-        click.option("--gw-host", default="", envvar="BOSH_GW_HOST", help="Go through this host"),
-        click.option("--gw-private-key", default="", envvar="BOSH_GW_PRIVATE_KEY", help="Key for the gateway"),
-    )):
+    for decorate in reversed(
+        (
+            click.option("--gw-disable", is_flag=True, envvar="BOSH_GW_DISABLE", help="Use no gateway"),
+            click.option("--gw-user", default="", envvar="BOSH_GW_USER", help="User on the gateway"),
+            click.option("--gw-host", default="", envvar="BOSH_GW_HOST", help="Go through this host"),
+            click.option("--gw-private-key", default="", envvar="BOSH_GW_PRIVATE_KEY", help="Key for the gateway"),
+        )
+    ):
         function = decorate(function)
     return function
 
@@ -119,7 +131,10 @@ def with_own_key(session: Session, deployment: str, group: str, instance: str, k
         rows = [row for row in rows if instance in (str(row.get("id")), str(row.get("index")))]
     if len(rows) != 1 or not rows[0].get("ips"):
         found = ", ".join(instance_rows.name_of(row) for row in rows) or "none"
-        raise NotFoundError(f"Expected '{group}{'/' + instance if instance else ''}' to be exactly one VM, found: {found}", suggestion="Name one as GROUP/ID.")
+        raise NotFoundError(
+            f"Expected '{group}{'/' + instance if instance else ''}' to be exactly one VM, found: {found}",
+            suggestion="Name one as GROUP/ID.",
+        )
     options = _base_options(pathlib.Path(key).expanduser(), None) + _proxy(gateway, {})
     del deployment
     yield Access((Host(instance_rows.name_of(rows[0]), str(rows[0]["ips"][0]), user),), tuple(options))
@@ -129,10 +144,15 @@ def terminal(access: Access, extra: Sequence[str]) -> None:
     """A shell in this terminal; the end of the shell is the end of the call."""
     if len(access.hosts) != 1:
         names = ", ".join(host.slug for host in access.hosts[:8])
-        raise UsageError("Interactive SSH only works for a single host at a time", suggestion=f"Name one ({names}), or give a command with -c.")
+        raise UsageError(
+            "Interactive SSH only works for a single host at a time", suggestion=f"Name one ({names}), or give a command with -c."
+        )
     code = subprocess.call(access.command(access.hosts[0], terminal=True, extra=extra))
     if code == 255:
-        raise TaskError(f"No connection to {access.hosts[0].slug} at {access.hosts[0].address}", suggestion="ssh wrote the reason above; 'caisson vms' shows whether the machine answers.")
+        raise TaskError(
+            f"No connection to {access.hosts[0].slug} at {access.hosts[0].address}",
+            suggestion="ssh wrote the reason above; 'caisson vms' shows whether the machine answers.",
+        )
 
 
 def collect(access: Access, command: str, extra: Sequence[str], parallel: int) -> list[Outcome]:
@@ -149,7 +169,12 @@ def collect(access: Access, command: str, extra: Sequence[str], parallel: int) -
 def stream(session: Session, access: Access, command: str, extra: Sequence[str], *, prefix: bool = True) -> list[Outcome]:
     """Run on all hosts at once, show lines as they come, each with its host; Ctrl-C ends them all."""
     running = [
-        (host, subprocess.Popen(access.command(host, command, extra=extra), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        (
+            host,
+            subprocess.Popen(
+                access.command(host, command, extra=extra), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ),
+        )
         for host in access.hosts
     ]
     lock = threading.Lock()
@@ -223,8 +248,19 @@ def _access(rows: list[dict[str, Any]], user: str, folder: pathlib.Path, gateway
 
 
 def _base_options(key: pathlib.Path, known_hosts: pathlib.Path | None) -> list[str]:
-    settings = ["ServerAliveInterval=30", "ForwardAgent=no", "PasswordAuthentication=no", "IdentitiesOnly=yes", f"IdentityFile={key}", "LogLevel=ERROR"]
-    settings += ["StrictHostKeyChecking=yes", f"UserKnownHostsFile={known_hosts}"] if known_hosts else ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
+    settings = [
+        "ServerAliveInterval=30",
+        "ForwardAgent=no",
+        "PasswordAuthentication=no",
+        "IdentitiesOnly=yes",
+        f"IdentityFile={key}",
+        "LogLevel=ERROR",
+    ]
+    settings += (
+        ["StrictHostKeyChecking=yes", f"UserKnownHostsFile={known_hosts}"]
+        if known_hosts
+        else ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
+    )
     return [part for setting in (*settings, "GlobalKnownHostsFile=/dev/null") for part in ("-o", setting)]
 
 
@@ -232,6 +268,13 @@ def _proxy(gateway: Gateway, row: dict[str, Any]) -> list[str]:
     host, user = gateway.host or str(row.get("gateway_host") or ""), gateway.user or str(row.get("gateway_user") or "")
     if gateway.disabled or not host:
         return []
-    jump = ["ssh", "-W", "%h:%p", "-o", "PasswordAuthentication=no", *(["-i", gateway.key, "-o", "IdentitiesOnly=yes"] if gateway.key else [])]
+    jump = [
+        "ssh",
+        "-W",
+        "%h:%p",
+        "-o",
+        "PasswordAuthentication=no",
+        *(["-i", gateway.key, "-o", "IdentitiesOnly=yes"] if gateway.key else []),
+    ]
     jump += [*(["-l", user] if user else []), host]
     return ["-o", f"ProxyCommand={shlex.join(jump)}"]

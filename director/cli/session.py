@@ -74,7 +74,13 @@ class Session:
         """The director's API, with a remark on who is asking whom."""
         if self._client is None:
             endpoint = self.endpoint()
-            who = f" as client '{endpoint.user}'" if self.flags.client else f" as user '{endpoint.user}'" if endpoint.user else " as anonymous user"
+            who = (
+                f" as client '{endpoint.user}'"
+                if self.flags.client
+                else f" as user '{endpoint.user}'"
+                if endpoint.user
+                else " as anonymous user"
+            )
             self.ui.line(f"Using environment '{self.flags.environment}'{who}")
             self._client = self.client_of(endpoint)
         return self._client
@@ -92,7 +98,9 @@ class Session:
     def deployment(self) -> str:
         """The name given with `-d`, with a remark; raises UsageError without one."""
         if not self.flags.deployment:
-            raise UsageError("Expected non-empty deployment name", suggestion="Name one with -d or BOSH_DEPLOYMENT; 'caisson deployments' lists them.")
+            raise UsageError(
+                "Expected non-empty deployment name", suggestion="Name one with -d or BOSH_DEPLOYMENT; 'caisson deployments' lists them."
+            )
         self.client  # noqa: B018 - the environment is named before the deployment
         self.ui.line(f"Using deployment '{self.flags.deployment}'")
         return self.flags.deployment
@@ -109,7 +117,9 @@ class Session:
         try:
             return pathlib.Path(given).expanduser().read_text("utf-8")
         except (OSError, UnicodeError) as error:
-            raise UsageError(f"The CA certificate '{given}' cannot be read: {error}", suggestion="Give --ca-cert a PEM file or the PEM text.") from error
+            raise UsageError(
+                f"The CA certificate '{given}' cannot be read: {error}", suggestion="Give --ca-cert a PEM file or the PEM text."
+            ) from error
 
     def _check_name(self, name: str, entry: Mapping[str, Any]) -> None:
         """A word without a dot that is no alias is more likely a slip than a host."""

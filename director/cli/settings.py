@@ -69,7 +69,9 @@ class Settings:
             try:
                 tree = yaml.safe_load(self.path.read_text("utf-8")) if self.path.exists() else {}
             except (OSError, UnicodeError, yaml.YAMLError) as error:
-                raise UsageError(f"The config '{self.path}' cannot be read: {error}", suggestion="Mend it, or name another with --config.") from error
+                raise UsageError(
+                    f"The config '{self.path}' cannot be read: {error}", suggestion="Mend it, or name another with --config."
+                ) from error
             if not isinstance(tree or {}, dict):
                 raise UsageError(f"The config '{self.path}' is not a map", suggestion="Mend it, or name another with --config.")
             self._tree = tree or {}

@@ -16,12 +16,16 @@ Function = Callable[..., Any]
 
 def options(function: Function) -> Function:
     """The target and the flags that all four take."""
-    for decorate in reversed((
-        click.argument("slug", metavar="[INSTANCE-GROUP[/INSTANCE-ID]]", default=""),
-        click.option("--canaries", help="Override the manifest: a number or N%"),
-        click.option("--max-in-flight", help="Override the manifest: a number or N%"),
-        click.option("--converge/--no-converge", default=True, help="--no-converge: only the one instance, nothing else of the deployment"),
-    )):
+    for decorate in reversed(
+        (
+            click.argument("slug", metavar="[INSTANCE-GROUP[/INSTANCE-ID]]", default=""),
+            click.option("--canaries", help="Override the manifest: a number or N%"),
+            click.option("--max-in-flight", help="Override the manifest: a number or N%"),
+            click.option(
+                "--converge/--no-converge", default=True, help="--no-converge: only the one instance, nothing else of the deployment"
+            ),
+        )
+    ):
         function = decorate(function)
     return function
 
@@ -29,11 +33,15 @@ def options(function: Function) -> Function:
 skip_drain = click.option("--skip-drain", is_flag=True, help="Do not run pre-stop and drain scripts")
 
 
-def change(session: Session, slug: str, converge: bool, state: str, action: str, query: Mapping[str, Any], single: Mapping[str, Any]) -> None:
+def change(
+    session: Session, slug: str, converge: bool, state: str, action: str, query: Mapping[str, Any], single: Mapping[str, Any]
+) -> None:
     """Ask, send, follow. `query` goes with the converging form, `single` with the other."""
     group, instance = slug_of(slug)
     if not converge and not instance:
-        raise UsageError("--no-converge needs one instance", suggestion=f"Name it: caisson {action} INSTANCE-GROUP/INSTANCE-ID --no-converge.")
+        raise UsageError(
+            "--no-converge needs one instance", suggestion=f"Name it: caisson {action} INSTANCE-GROUP/INSTANCE-ID --no-converge."
+        )
     refused = [f"--{name.replace('_', '-')}" for name in ("canaries", "max_in_flight") if query.get(name) and not converge]
     if refused:
         raise UsageError(f"{', '.join(refused)} cannot be used with --no-converge", suggestion="One instance has no canaries.")

@@ -65,7 +65,9 @@ def select(table: Table, columns: Sequence[str]) -> Table:
     wanted = {key_of(column) for column in columns}
     unknown = sorted(wanted - set(keys))
     if unknown:
-        raise UsageError(f"Failed to find header: {unknown[0]}", suggestion=did_you_mean(unknown[0], keys) or f"The columns are: {', '.join(keys)}.")
+        raise UsageError(
+            f"Failed to find header: {unknown[0]}", suggestion=did_you_mean(unknown[0], keys) or f"The columns are: {', '.join(keys)}."
+        )
     places = [place for place, key in enumerate(keys) if key in wanted]
     return dataclasses.replace(
         table,

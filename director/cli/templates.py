@@ -1,4 +1,7 @@
-"""Manifests on their way to the director: ops files, variables, and the text that is sent. Source: manifest contract, sections 19 and 20."""
+"""Manifests on their way to the director: ops files, variables, and the text that is sent.
+
+Source: manifest contract, sections 19 and 20.
+"""
 
 from __future__ import annotations
 
@@ -66,18 +69,22 @@ def options(function: Function) -> Function:
 
     @functools.wraps(function)
     def with_sources(*args: Any, **given: Any) -> Any:
-        names = ("values", "value_files", "files", "prefixes", "store", "ops")
-        return function(*args, sources=Sources(**{name: given.pop(f"_{name}") or Sources.__dataclass_fields__[name].default for name in names}), **given)
+        found: dict[str, Any] = {field.name: given.pop(f"_{field.name}") for field in dataclasses.fields(Sources)}
+        return function(*args, sources=Sources(**found), **given)
 
     decorated: Function = with_sources
-    for decorate in reversed((
-        click.option("-v", "--var", "_values", multiple=True, metavar="VAR=VALUE", help="Set a variable; VALUE is read as YAML"),
-        click.option("--var-file", "_value_files", multiple=True, metavar="VAR=PATH", help="Set a variable to the content of a file"),
-        click.option("-l", "--vars-file", "_files", multiple=True, metavar="PATH", help="Load variables from a YAML file"),
-        click.option("--vars-env", "_prefixes", multiple=True, metavar="PREFIX", help="Load variables from the environment"),
-        click.option("--vars-store", "_store", default="", metavar="PATH", help="Load variables from this file, generate missing ones into it"),
-        click.option("-o", "--ops-file", "_ops", multiple=True, metavar="PATH", help="Apply an ops file"),
-    )):
+    for decorate in reversed(
+        (
+            click.option("-v", "--var", "_values", multiple=True, metavar="VAR=VALUE", help="Set a variable; VALUE is read as YAML"),
+            click.option("--var-file", "_value_files", multiple=True, metavar="VAR=PATH", help="Set a variable to the content of a file"),
+            click.option("-l", "--vars-file", "_files", multiple=True, metavar="PATH", help="Load variables from a YAML file"),
+            click.option("--vars-env", "_prefixes", multiple=True, metavar="PREFIX", help="Load variables from the environment"),
+            click.option(
+                "--vars-store", "_store", default="", metavar="PATH", help="Load variables from this file, generate missing ones into it"
+            ),
+            click.option("-o", "--ops-file", "_ops", multiple=True, metavar="PATH", help="Apply an ops file"),
+        )
+    ):
         decorated = decorate(decorated)
     return decorated
 

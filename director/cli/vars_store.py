@@ -1,4 +1,7 @@
-"""The file of `--vars-store`: values that are there are used, missing ones are generated and kept. Source: manifest contract, section 20.3."""
+"""The file of `--vars-store`: values that are there are used, missing ones are generated and kept.
+
+Source: manifest contract, section 20.3.
+"""
 
 from __future__ import annotations
 

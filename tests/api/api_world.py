@@ -35,7 +35,9 @@ class RecordedTasks:
     def create(
         self, *, kind: str, arguments: Mapping[str, Any], description: str, deployment: str = "", user: str = "", context_id: str = ""
     ) -> int:
-        return self.store.tasks.add(operations.KINDS[kind].type, description, arguments=dict(arguments), user=user, deployment=deployment, context_id=context_id)
+        return self.store.tasks.add(
+            operations.KINDS[kind].type, description, arguments=dict(arguments), user=user, deployment=deployment, context_id=context_id
+        )
 
     def cancel(self, task_id: int) -> None:
         self.store.tasks.cancel(task_id)
@@ -100,8 +102,14 @@ class World:
         self.plan_error: CaissonError | None = None
         info = services.DirectorInfo("caisson", "11111111-2222-3333-4444-555555555555", "0.1.0 (00000000)", "local_cpi")
         self.services = services.Services(
-            store=self.store, blobs=self.blobs, tasks=self.tasks, planner=self._plan, director=info, uploads=self.uploads,
-            clock=lambda: NOW, certificate=listening.credentials.certificate,
+            store=self.store,
+            blobs=self.blobs,
+            tasks=self.tasks,
+            planner=self._plan,
+            director=info,
+            uploads=self.uploads,
+            clock=lambda: NOW,
+            certificate=listening.credentials.certificate,
         )
         listening.switch.app = app.make_app(self.services)
         self.anonymous, self.http = listening.anonymous, listening.http

@@ -40,11 +40,20 @@ def test_deploy_redirects_to_the_task_and_the_deployment_is_there_at_once(world:
 
 
 def test_deploy_options(world: World) -> None:
-    deploy(world, query="?recreate=true&fix=true&skip_drain=*&canaries=2&max_in_flight=50%25&recreate_vms_created_before=2026-01-02T03:04:05Z")
+    deploy(
+        world, query="?recreate=true&fix=true&skip_drain=*&canaries=2&max_in_flight=50%25&recreate_vms_created_before=2026-01-02T03:04:05Z"
+    )
     options = world.last_task().arguments["options"]
     assert options == {
-        "recreate": True, "recreate_persistent_disks": False, "recreate_vms_created_before": "2026-01-02T03:04:05Z", "fix": True,
-        "skip_drain": "*", "dry_run": False, "force_latest_variables": False, "canaries": "2", "max_in_flight": "50%",
+        "recreate": True,
+        "recreate_persistent_disks": False,
+        "recreate_vms_created_before": "2026-01-02T03:04:05Z",
+        "fix": True,
+        "skip_drain": "*",
+        "dry_run": False,
+        "force_latest_variables": False,
+        "canaries": "2",
+        "max_in_flight": "50%",
     }
 
 
@@ -114,8 +123,12 @@ def test_list(app: World) -> None:
     first, second = app.get("/deployments").json()
     assert (first["name"], first["cloud_config"]) == ("aaa", "none")
     assert second == {
-        "name": "app", "teams": [], "cloud_config": "latest", "stemcells": [{"name": "debian", "version": "12"}],
-        "releases": [{"name": "nats", "version": "1"}], "locked": False,
+        "name": "app",
+        "teams": [],
+        "cloud_config": "latest",
+        "stemcells": [{"name": "debian", "version": "12"}],
+        "releases": [{"name": "nats", "version": "1"}],
+        "locked": False,
     }
     assert set(app.get("/deployments?exclude_configs=true&exclude_lock=true").json()[0]) == {"name", "teams", "stemcells", "releases"}
     app.store.configs.save("cloud", "default", "azs: [{name: z1}]")
@@ -141,8 +154,15 @@ def test_rows_of_instances(app: World) -> None:
     app.store.vms.add(VmRow("vm-1", "t", "app", "agent", UUID, active=True, created_at=1_767_323_045.0, networks=[{"ip": "10.0.0.5"}]))
     (row,) = app.get("/deployments/app/instances").json()
     assert row == {
-        "agent_id": "agent", "cid": "vm-1", "job": "db", "index": 0, "id": UUID, "az": "z1", "ips": row["ips"],
-        "vm_created_at": "2026-01-02T03:04:05Z", "expects_vm": True,
+        "agent_id": "agent",
+        "cid": "vm-1",
+        "job": "db",
+        "index": 0,
+        "id": UUID,
+        "az": "z1",
+        "ips": row["ips"],
+        "vm_created_at": "2026-01-02T03:04:05Z",
+        "expects_vm": True,
     }
     (vm,) = app.get("/deployments/app/vms").json()
     assert (vm["active"], vm["permanent_nats_credentials"], "expects_vm" in vm) == (True, False, False)
@@ -210,7 +230,14 @@ def test_ignore(app: World) -> None:
 
 def test_one_instance(app: World) -> None:
     add_instance(app)
-    assert app.get("/deployments/app/jobs/db/0").json() == {"deployment": "app", "job": "db", "index": 0, "id": UUID, "state": "started", "disks": []}
+    assert app.get("/deployments/app/jobs/db/0").json() == {
+        "deployment": "app",
+        "job": "db",
+        "index": 0,
+        "id": UUID,
+        "state": "started",
+        "disks": [],
+    }
 
 
 @pytest.fixture
@@ -222,10 +249,15 @@ def with_errands(app: World) -> World:
     )
     app.store.releases.save(Release("tests", "1", jobs=jobs, packages=(PackageSpec("p", "1", "pf", "pd", blob_id="b1"),)))
     app.store.deployments.set_uses("app", [("tests", "1")], [])
-    app.store.deployments.update("app", resolved={"instance_groups": [
-        {"name": "web", "jobs": [{"name": "web", "release": "tests"}, {"name": "smoke", "release": "tests"}]},
-        {"name": "migrate", "lifecycle": "errand", "jobs": [{"name": "web", "release": "tests"}]},
-    ]})
+    app.store.deployments.update(
+        "app",
+        resolved={
+            "instance_groups": [
+                {"name": "web", "jobs": [{"name": "web", "release": "tests"}, {"name": "smoke", "release": "tests"}]},
+                {"name": "migrate", "lifecycle": "errand", "jobs": [{"name": "web", "release": "tests"}]},
+            ]
+        },
+    )
     return app
 
 
@@ -239,7 +271,10 @@ def test_run_errand(with_errands: World) -> None:
     task = with_errands.last_task()
     assert task.description == "run errand smoke from deployment app"
     assert task.arguments == {
-        "errand": "smoke", "keep_alive": True, "when_changed": False, "instances": [{"group": "web", "id": "first"}, {"group": "web", "id": ""}],
+        "errand": "smoke",
+        "keep_alive": True,
+        "when_changed": False,
+        "instances": [{"group": "web", "id": "first"}, {"group": "web", "id": ""}],
     }
 
 
@@ -252,14 +287,19 @@ def test_bad_errands(with_errands: World) -> None:
 
 def test_ssh(app: World) -> None:
     body = {
-        "command": "setup", "deployment_name": "app", "target": {"job": "db", "ids": ["0"], "indexes": ["0"]},
+        "command": "setup",
+        "deployment_name": "app",
+        "target": {"job": "db", "ids": ["0"], "indexes": ["0"]},
         "params": {"user": "bosh_0123456789abcde", "public_key": "ssh-rsa AAAA"},
     }
     assert app.post("/deployments/app/ssh", json=body).status_code == 302
     task = app.last_task()
     assert task.description == 'ssh: setup:{"ids":["0"],"job":"db"}'
     assert task.arguments == {
-        "command": "setup", "target": {"job": "db", "ids": ["0"]}, "user": "bosh_0123456789abcde", "public_key": "ssh-rsa AAAA",
+        "command": "setup",
+        "target": {"job": "db", "ids": ["0"]},
+        "user": "bosh_0123456789abcde",
+        "public_key": "ssh-rsa AAAA",
     }
     cleanup = {"command": "cleanup", "target": {"ids": [], "indexes": []}, "params": {"user_regex": "^bosh_0123456789abcde"}}
     assert app.post("/deployments/app/ssh", json=cleanup).status_code == 302
@@ -299,8 +339,14 @@ def test_logs(app: World) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/deployments/app/scans"), ("GET", "/deployments/app/problems"), ("PUT", "/resurrection"), ("POST", "/releases/export"),
-        ("DELETE", "/vms/a%2Fb"), ("POST", "/links"), ("GET", "/cleanup/dryrun"), ("PUT", "/disks/d/attachments"),
+        ("POST", "/deployments/app/scans"),
+        ("GET", "/deployments/app/problems"),
+        ("PUT", "/resurrection"),
+        ("POST", "/releases/export"),
+        ("DELETE", "/vms/a%2Fb"),
+        ("POST", "/links"),
+        ("GET", "/cleanup/dryrun"),
+        ("PUT", "/disks/d/attachments"),
     ],
 )
 def test_what_is_to_come_says_so(app: World, method: str, path: str) -> None:

@@ -15,7 +15,9 @@ from director.state.stemcells import StemcellRow
 
 def save_release(world: World, version: str, blob: str = "b1") -> None:
     job = JobSpec("nats", "nats", "1", "f1", "d1", {"a.erb": "bin/a"}, provides=(LinkSpec("nats", "nats"),), blob_id="jb")
-    world.store.releases.save(Release("nats", version, "abc", True, jobs=(job,), packages=(PackageSpec("go", "1", "pf", "pd", blob_id=blob),)))
+    world.store.releases.save(
+        Release("nats", version, "abc", True, jobs=(job,), packages=(PackageSpec("go", "1", "pf", "pd", blob_id=blob),))
+    )
 
 
 def test_list_of_releases_in_version_order(world: World) -> None:
@@ -26,7 +28,11 @@ def test_list_of_releases_in_version_order(world: World) -> None:
     (row,) = world.get("/releases").json()
     assert [item["version"] for item in row["release_versions"]] == ["1.2+dev.1", "9", "10"]
     assert row["release_versions"][1] == {
-        "version": "9", "commit_hash": "abc", "uncommitted_changes": True, "currently_deployed": True, "job_names": ["nats"],
+        "version": "9",
+        "commit_hash": "abc",
+        "uncommitted_changes": True,
+        "currently_deployed": True,
+        "job_names": ["nats"],
     }
 
 
@@ -34,7 +40,12 @@ def test_one_release(world: World) -> None:
     save_release(world, "1", blob="")
     found = world.get("/releases/nats?version=1").json()
     assert found["jobs"][0] == {
-        "name": "nats", "blobstore_id": "jb", "sha1": "d1", "fingerprint": "f1", "consumes": None, "provides": [{"name": "nats", "type": "nats"}],
+        "name": "nats",
+        "blobstore_id": "jb",
+        "sha1": "d1",
+        "fingerprint": "f1",
+        "consumes": None,
+        "provides": [{"name": "nats", "type": "nats"}],
     }
     assert found["packages"][0] == {"name": "go", "blobstore_id": None, "sha1": None, "fingerprint": "pf", "compiled_packages": []}
     assert world.get("/releases/nats").json()["versions"] == ["1"]
@@ -147,7 +158,14 @@ def test_stemcells(world: World) -> None:
     assert world.post("/stemcell_uploads", json={"stemcell": {"name": "debian"}}).json()["code"] == 40001
     (row,) = world.get("/stemcells").json()
     assert row == {
-        "name": "debian", "operating_system": "debian-12", "version": "12", "cid": "img", "cpi": "", "api_version": 3, "id": row["id"], "deployments": [],
+        "name": "debian",
+        "operating_system": "debian-12",
+        "version": "12",
+        "cid": "img",
+        "cpi": "",
+        "api_version": 3,
+        "id": row["id"],
+        "deployments": [],
     }
     assert isinstance(row["id"], int)
     assert world.delete("/stemcells/debian/12").status_code == 302
@@ -170,7 +188,13 @@ def post_config(world: World, content: str = "azs: []", **more: str) -> dict[str
 def test_unchanged_content_keeps_its_id(world: World) -> None:
     first = post_config(world)
     assert first == {
-        "id": first["id"], "name": "default", "type": "cloud", "content": "azs: []", "created_at": first["created_at"], "team": None, "current": True,
+        "id": first["id"],
+        "name": "default",
+        "type": "cloud",
+        "content": "azs: []",
+        "created_at": first["created_at"],
+        "team": None,
+        "current": True,
     }
     assert isinstance(first["id"], str)
     assert post_config(world)["id"] == first["id"]
@@ -182,7 +206,9 @@ def test_expected_latest_id(world: World) -> None:
     response = world.post("/configs", json={"type": "cloud", "name": "default", "content": "a: b", "expected_latest_id": "77"})
     assert response.status_code == 412
     assert response.json() == {
-        "latest_id": first["id"], "expected_latest_id": "77", "description": "Latest Id: '" + first["id"] + "' does not match expected latest id",
+        "latest_id": first["id"],
+        "expected_latest_id": "77",
+        "description": "Latest Id: '" + first["id"] + "' does not match expected latest id",
     }
 
 
@@ -203,7 +229,10 @@ def test_bad_configs(world: World, body: dict[str, object], code: int) -> None:
 def test_versions_and_current(world: World) -> None:
     first, second = post_config(world), post_config(world, "azs: [{name: z1}]")
     assert [row["id"] for row in world.get("/configs").json()] == [second["id"]]
-    assert [(row["id"], row["current"]) for row in world.get("/configs?latest=false").json()] == [(second["id"], True), (first["id"], False)]
+    assert [(row["id"], row["current"]) for row in world.get("/configs?latest=false").json()] == [
+        (second["id"], True),
+        (first["id"], False),
+    ]
     assert world.delete(f"/configs/{second['id']}").status_code == 204
     assert world.get(f"/configs/{first['id']}").json()["current"] is True
     assert world.get(f"/configs/{second['id']}").json()["code"] == 440012
@@ -213,7 +242,11 @@ def test_versions_and_current(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("query", "words"),
-    [("limit=x", "'limit' must be a number"), ("limit=0", "'limit' must be larger than zero"), ("latest=maybe", "'latest' must be 'true' or 'false'")],
+    [
+        ("limit=x", "'limit' must be a number"),
+        ("limit=0", "'limit' must be larger than zero"),
+        ("latest=maybe", "'latest' must be 'true' or 'false'"),
+    ],
 )
 def test_bad_queries_of_configs(world: World, query: str, words: str) -> None:
     response = world.get(f"/configs?{query}")
@@ -241,7 +274,12 @@ def test_disks_with_slashes_in_their_ids(world: World) -> None:
     world.store.disks.add(DiskRow("used", "t2", 10))
     (row,) = world.get("/disks").json()
     assert row == {
-        "disk_cid": "a/b", "size": 1024, "az": None, "deployment_name": "app", "instance_name": "db/1", "cloud_properties": {},
+        "disk_cid": "a/b",
+        "size": 1024,
+        "az": None,
+        "deployment_name": "app",
+        "instance_name": "db/1",
+        "cloud_properties": {},
         "orphaned_at": "2026-01-02T03:04:05Z",
     }
     assert world.delete("/disks/a%2Fb").status_code == 302
@@ -252,7 +290,10 @@ def test_disks_with_slashes_in_their_ids(world: World) -> None:
 
 def test_clean_up(world: World) -> None:
     assert world.post("/cleanup", json={"config": {"remove_all": True, "keep_orphaned_disks": True}}).status_code == 302
-    assert (world.last_task().description, world.last_task().arguments) == ("clean up all", {"remove_all": True, "keep_orphaned_disks": True})
+    assert (world.last_task().description, world.last_task().arguments) == (
+        "clean up all",
+        {"remove_all": True, "keep_orphaned_disks": True},
+    )
     assert world.get("/networks?orphaned=true").json() == []
     assert world.delete("/networks/none").json()["code"] == 16012
 

@@ -50,8 +50,12 @@ class ScriptedTasks(api_world.RecordedTasks):
         self.created: list[tuple[str, dict[str, Any]]] = []
         self.effect: Callable[[str, Mapping[str, Any]], None] = lambda _kind, _arguments: None
 
-    def create(self, *, kind: str, arguments: Mapping[str, Any], description: str, deployment: str = "", user: str = "", context_id: str = "") -> int:
-        number = super().create(kind=kind, arguments=arguments, description=description, deployment=deployment, user=user, context_id=context_id)
+    def create(
+        self, *, kind: str, arguments: Mapping[str, Any], description: str, deployment: str = "", user: str = "", context_id: str = ""
+    ) -> int:
+        number = super().create(
+            kind=kind, arguments=arguments, description=description, deployment=deployment, user=user, context_id=context_id
+        )
         self.created.append((kind, dict(arguments)))
         self.effect(kind, arguments)
         script = self.scripts.get(kind, Script())
@@ -82,7 +86,12 @@ class Cli:
 
             world.listening.switch.app = app.make_app(world.services)
             endpoint = world.listening.endpoint()
-            self.environ |= {"BOSH_ENVIRONMENT": endpoint.url, "BOSH_CA_CERT": endpoint.ca_cert, "BOSH_CLIENT": "admin", "BOSH_CLIENT_SECRET": "secret"}
+            self.environ |= {
+                "BOSH_ENVIRONMENT": endpoint.url,
+                "BOSH_CA_CERT": endpoint.ca_cert,
+                "BOSH_CLIENT": "admin",
+                "BOSH_CLIENT_SECRET": "secret",
+            }
 
     def __call__(self, *args: str) -> Result:
         out, err = io.StringIO(), io.StringIO()
@@ -107,5 +116,14 @@ class Cli:
 
 
 def event(stage: str, task: str, state: str, time: int, tags: Sequence[str] = (), **data: str) -> dict[str, Any]:
-    made: dict[str, Any] = {"time": time, "stage": stage, "tags": list(tags), "total": 1, "task": task, "index": 1, "state": state, "progress": 0}
+    made: dict[str, Any] = {
+        "time": time,
+        "stage": stage,
+        "tags": list(tags),
+        "total": 1,
+        "task": task,
+        "index": 1,
+        "state": state,
+        "progress": 0,
+    }
     return {**made, "data": data} if data else made

@@ -32,7 +32,7 @@ def test_help_lists_commands_without_importing_them(offline: Cli) -> None:
     code = (
         "import sys; from director.cli import main; import io, os\n"
         "out = io.StringIO(); main.run(['--help'], main.Startup(out, out, {}, False))\n"
-        "print(sorted({'httpx', 'rich', 'yaml', 'cryptography', 'sqlalchemy', 'starlette'} & set(sys.modules)), 'run-errand' in out.getvalue())"
+        "print(sorted({'httpx', 'rich', 'yaml', 'cryptography', 'starlette'} & set(sys.modules)), 'run-errand' in out.getvalue())"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[] True\n"
 
@@ -87,7 +87,10 @@ def test_interpolate(offline: Cli) -> None:
 
 
 def test_interpolate_keeps_texts_texts(offline: Cli) -> None:
-    path = offline.file("m.yml", 'a: "1"\nb: "yes"\nc: "0o7"\nd: "1_000"\ne: "~"\nf: "2001-01-01"\ng: "a: b"\nh: ""\ni: |\n  x\n  y\nj: "012"\nk: "="\nl: ".5"\n')
+    path = offline.file(
+        "m.yml",
+        'a: "1"\nb: "yes"\nc: "0o7"\nd: "1_000"\ne: "~"\nf: "2001-01-01"\ng: "a: b"\nh: ""\ni: |\n  x\n  y\nj: "012"\nk: "="\nl: ".5"\n',
+    )
     out = offline.ok("int", path).out
     again = offline.ok("int", offline.file("n.yml", out)).out
     assert out == again
@@ -107,10 +110,16 @@ def test_vars_store_generates_once(offline: Cli) -> None:
 
 def test_environment(cli: Cli) -> None:
     rows = cli.ok("env", "--json").rows
-    assert rows == [{
-        "name": "caisson", "uuid": "11111111-2222-3333-4444-555555555555", "version": "0.1.0 (00000000)", "cpi": "local_cpi",
-        "features": "config_server: disabled\nlocal_dns: enabled\nsnapshots: disabled", "user": "admin",
-    }]
+    assert rows == [
+        {
+            "name": "caisson",
+            "uuid": "11111111-2222-3333-4444-555555555555",
+            "version": "0.1.0 (00000000)",
+            "cpi": "local_cpi",
+            "features": "config_server: disabled\nlocal_dns: enabled\nsnapshots: disabled",
+            "user": "admin",
+        }
+    ]
     cli.terminal = True
     text = cli.ok("env", "--no-color").out
     assert text.startswith(f"Using environment '{cli.environ['BOSH_ENVIRONMENT']}' as client 'admin'\n\nName      caisson ")
@@ -158,13 +167,18 @@ def test_log_in_with_wrong_client(cli: Cli) -> None:
 def test_deploy_shows_asks_and_follows(cli: Cli) -> None:
     cli.terminal = True
     cli.answers = ["yes"]
-    cli.tasks.scripts["update_deployment"] = Script([event("Preparing deployment", "Preparing deployment", "started", 10), event("Preparing deployment", "Preparing deployment", "finished", 13)])
+    cli.tasks.scripts["update_deployment"] = Script(
+        [
+            event("Preparing deployment", "Preparing deployment", "started", 10),
+            event("Preparing deployment", "Preparing deployment", "finished", 13),
+        ]
+    )
     result = cli.ok("-d", "app", "deploy", cli.file("app.yml", MANIFEST), "--no-color", "--fix", "--skip-drain", "--max-in-flight=2")
     assert "+ name: app\n" in result.out
     assert "Task 1 | 00:00:10 | Preparing deployment: Preparing deployment (00:00:03)" in result.out
     assert "Task 1 done" in result.out
     assert cli.asked == ["Continue? [yN]:"]
-    (kind, arguments), = cli.tasks.created
+    ((kind, arguments),) = cli.tasks.created
     assert (kind, arguments["manifest"]) == ("update_deployment", MANIFEST)
     options = arguments["options"]
     assert (options["fix"], options["skip_drain"], options["max_in_flight"]) == (True, "*", "2")
@@ -203,14 +217,17 @@ def test_dry_run_writes_nothing(cli: Cli) -> None:
 
 def test_all_diagnostics_are_shown(cli: Cli) -> None:
     cli.world.plan_error = ManifestError(
-        Diagnostic("Unknown network 'x'", where=Where("manifest", 7, "instance_groups/web"), suggestion="Did you mean 'y'?"), Diagnostic("Unknown AZ 'z'"),
+        Diagnostic("Unknown network 'x'", where=Where("manifest", 7, "instance_groups/web"), suggestion="Did you mean 'y'?"),
+        Diagnostic("Unknown AZ 'z'"),
     )
     result = cli("-d", "app", "deploy", cli.file("app.yml", MANIFEST), "--dry-run")
     assert "Unknown network 'x' (manifest:7 instance_groups/web)\n  -> Did you mean 'y'?\nUnknown AZ 'z'" in result.err
 
 
 def test_failing_tasks_end_with_1(cli: Cli) -> None:
-    cli.tasks.scripts["update_deployment"] = Script([{"time": 5, "error": {"code": 400007, "message": "web is not running"}}], state="error")
+    cli.tasks.scripts["update_deployment"] = Script(
+        [{"time": 5, "error": {"code": 400007, "message": "web is not running"}}], state="error"
+    )
     result = cli("-n", "-d", "app", "deploy", cli.file("app.yml", MANIFEST))
     assert result.code == 1
     assert "Error: web is not running" in result.out
@@ -255,14 +272,35 @@ def test_state_changes(cli: Cli) -> None:
 
 
 ROW = {
-    "vm_cid": "i-1", "active": True, "vm_created_at": "2026-01-02T03:04:05Z", "cloud_properties": {}, "disk_cid": None, "disk_cids": ["d-1"],
-    "ips": ["10.0.0.5"], "agent_id": "agent", "job_name": "db", "index": 0, "job_state": "running", "state": "started", "vm_type": "small",
+    "vm_cid": "i-1",
+    "active": True,
+    "vm_created_at": "2026-01-02T03:04:05Z",
+    "cloud_properties": {},
+    "disk_cid": None,
+    "disk_cids": ["d-1"],
+    "ips": ["10.0.0.5"],
+    "agent_id": "agent",
+    "job_name": "db",
+    "index": 0,
+    "job_state": "running",
+    "state": "started",
+    "vm_type": "small",
     "vitals": {
-        "cpu": {"sys": "0.3", "user": "1.2", "wait": "0.0"}, "mem": {"kb": "391000", "percent": "10"}, "swap": {"kb": "0", "percent": "0"},
-        "load": ["0.01", "0.05", "0.10"], "uptime": {"secs": 93784}, "disk": {"system": {"percent": "40", "inode_percent": "31"}},
+        "cpu": {"sys": "0.3", "user": "1.2", "wait": "0.0"},
+        "mem": {"kb": "391000", "percent": "10"},
+        "swap": {"kb": "0", "percent": "0"},
+        "load": ["0.01", "0.05", "0.10"],
+        "uptime": {"secs": 93784},
+        "disk": {"system": {"percent": "40", "inode_percent": "31"}},
     },
-    "processes": [{"name": "postgres", "state": "running", "uptime": {"secs": 1200}, "mem": {"kb": 20480, "percent": 0.5}, "cpu": {"total": 0.1}}],
-    "az": "z1", "id": UUID, "bootstrap": True, "ignore": False, "stemcell": {"name": "debian", "version": "12", "api_version": 3},
+    "processes": [
+        {"name": "postgres", "state": "running", "uptime": {"secs": 1200}, "mem": {"kb": 20480, "percent": 0.5}, "cpu": {"total": 0.1}}
+    ],
+    "az": "z1",
+    "id": UUID,
+    "bootstrap": True,
+    "ignore": False,
+    "stemcell": {"name": "debian", "version": "12", "api_version": 3},
 }
 
 
@@ -277,7 +315,13 @@ def rows(cli: Cli) -> Cli:
 def test_instances(rows: Cli) -> None:
     table = rows.ok("-d", "app", "instances", "--json").json["Tables"][0]
     assert table["Content"] == "instances"
-    assert table["Header"] == {"instance": "Instance", "process_state": "Process State", "az": "AZ", "ips": "IPs", "deployment": "Deployment"}
+    assert table["Header"] == {
+        "instance": "Instance",
+        "process_state": "Process State",
+        "az": "AZ",
+        "ips": "IPs",
+        "deployment": "Deployment",
+    }
     assert table["Rows"] == [
         {"instance": f"db/{UUID}", "process_state": "running", "az": "z1", "ips": "10.0.0.5", "deployment": "app"},
         {"instance": f"db/{UUID.replace('a', 'b')}", "process_state": "", "az": "z1", "ips": "", "deployment": "app"},
@@ -307,7 +351,13 @@ def test_instances_of_all_deployments(rows: Cli) -> None:
 def test_vms(rows: Cli) -> None:
     (first, _second) = rows.ok("-d", "app", "vms", "--json").rows
     assert first == {
-        "instance": f"db/{UUID}", "process_state": "running", "az": "z1", "ips": "10.0.0.5", "vm_cid": "i-1", "vm_type": "small", "active": "true",
+        "instance": f"db/{UUID}",
+        "process_state": "running",
+        "az": "z1",
+        "ips": "10.0.0.5",
+        "vm_cid": "i-1",
+        "vm_type": "small",
+        "active": "true",
         "stemcell": "debian/12",
     }
     assert rows.ok("-d", "app", "vms", "--column", "vm_cid").out == "i-1\t\ni-1\t\n"
@@ -316,15 +366,28 @@ def test_vms(rows: Cli) -> None:
 def test_run_errand(cli: Cli) -> None:
     cli.world.store.deployments.ensure("app")
     cli.world.store.deployments.update("app", resolved={"instance_groups": [{"name": "smoke", "lifecycle": "errand"}]})
-    answer = {"instance": {"group": "smoke", "id": UUID}, "errand_name": "smoke", "exit_code": 0, "stdout": "fine", "stderr": "", "logs": None}
+    answer = {
+        "instance": {"group": "smoke", "id": UUID},
+        "errand_name": "smoke",
+        "exit_code": 0,
+        "stdout": "fine",
+        "stderr": "",
+        "logs": None,
+    }
     cli.tasks.scripts["run_errand"] = Script(result=json.dumps(answer) + json.dumps({**answer, "exit_code": 3}))
     result = cli("-d", "app", "run-errand", "smoke", "--instance", "smoke/first", "--keep-alive", "--json")
     assert result.code == 1
     assert result.rows == [
-        {"instance": f"smoke/{UUID}", "exit_code": "0", "stdout": "fine", "stderr": ""}, {"instance": f"smoke/{UUID}", "exit_code": "3", "stdout": "fine", "stderr": ""},
+        {"instance": f"smoke/{UUID}", "exit_code": "0", "stdout": "fine", "stderr": ""},
+        {"instance": f"smoke/{UUID}", "exit_code": "3", "stdout": "fine", "stderr": ""},
     ]
     assert "Errand 'smoke' completed with error (exit code 3)" in result.json["Lines"]
-    assert cli.tasks.created[-1][1] == {"errand": "smoke", "keep_alive": True, "when_changed": False, "instances": [{"group": "smoke", "id": "first"}]}
+    assert cli.tasks.created[-1][1] == {
+        "errand": "smoke",
+        "keep_alive": True,
+        "when_changed": False,
+        "instances": [{"group": "smoke", "id": "first"}],
+    }
     cli.tasks.scripts["run_errand"] = Script()
     cli.ok("-d", "app", "run-errand", "smoke")
     assert cli.ok("-d", "app", "errands", "--json").rows == [{"name": "smoke"}]
@@ -337,10 +400,18 @@ def test_tasks(cli: Cli) -> None:
     cli.tasks.create(kind="delete_deployment", arguments={}, description="delete deployment app", deployment="app", user="admin")
     cli.tasks.create(kind="ssh", arguments={}, description="ssh", deployment="app")
     table = cli.ok("tasks", "--json").json["Tables"][0]
-    assert table["Rows"] == [{
-        "id": "1", "state": "queued", "started_at": "-", "finished_at": "-", "user": "admin", "deployment": "app",
-        "description": "delete deployment app", "result": "",
-    }]
+    assert table["Rows"] == [
+        {
+            "id": "1",
+            "state": "queued",
+            "started_at": "-",
+            "finished_at": "-",
+            "user": "admin",
+            "deployment": "app",
+            "description": "delete deployment app",
+            "result": "",
+        }
+    ]
     assert [row["id"] for row in cli.ok("tasks", "-r", "--json").rows] == ["1"]
     assert [row["id"] for row in cli.ok("tasks", "--recent=1", "--all", "--json").rows] == ["2"]
     cli.ok("cancel-task", "1")
@@ -392,7 +463,8 @@ def test_releases_and_stemcells(cli: Cli) -> None:
     store.deployments.set_uses("app", [("nats", "9")], [("debian", "12")])
     store.stemcells.add(StemcellRow("debian", "12", "debian-12", "img", "t"))
     assert cli.ok("releases", "--json").rows == [
-        {"name": "nats", "version": "10", "commit_hash": "abc+"}, {"name": "nats", "version": "9*", "commit_hash": "abc+"},
+        {"name": "nats", "version": "10", "commit_hash": "abc+"},
+        {"name": "nats", "version": "9*", "commit_hash": "abc+"},
     ]
     assert cli.ok("stemcells", "--json").rows == [{"name": "debian", "version": "12*", "os": "debian-12", "cpi": "", "cid": "img"}]
     tables = cli.ok("inspect-release", "nats/9", "--json").json["Tables"]
@@ -406,7 +478,9 @@ def test_releases_and_stemcells(cli: Cli) -> None:
 
 
 def test_upload_of_a_light_stemcell(cli: Cli) -> None:
-    path = cli.file("stemcell.yml", "name: debian\nversion: '12'\noperating_system: debian-12\nstemcell_formats: []\ncloud_properties: {}\n")
+    path = cli.file(
+        "stemcell.yml", "name: debian\nversion: '12'\noperating_system: debian-12\nstemcell_formats: []\ncloud_properties: {}\n"
+    )
     uploaded: list[str] = []
     cli.tasks.effect = lambda _kind, arguments: uploaded.append(pathlib.Path(arguments["path"]).read_text())
     cli.ok("upload-stemcell", path)
@@ -420,7 +494,9 @@ def test_upload_of_a_light_stemcell(cli: Cli) -> None:
 
 def test_upload_release_by_address(cli: Cli) -> None:
     cli.ok("upload-release", "https://example.org/r.tgz", "--sha1", "ab", "--rebase")
-    assert cli.tasks.created == [("upload_release", {"path": "", "url": "https://example.org/r.tgz", "sha1": "ab", "rebase": True, "fix": False})]
+    assert cli.tasks.created == [
+        ("upload_release", {"path": "", "url": "https://example.org/r.tgz", "sha1": "ab", "rebase": True, "fix": False})
+    ]
 
 
 def release_directory(cli: Cli) -> pathlib.Path:

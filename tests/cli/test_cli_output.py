@@ -9,15 +9,19 @@ import pytest
 from director.cli import follow, tables, ui
 from director.errors import TaskError, UsageError
 
-TABLE = tables.Table("things", ("Name", "Release(s)", "Load\n(1m, 5m, 15m)"), (("a", ("x/1", "y/2"), None), ("a", (), True)), ("note",), title="Title", fill_first=False)
+TABLE = tables.Table(
+    "things",
+    ("Name", "Release(s)", "Load\n(1m, 5m, 15m)"),
+    (("a", ("x/1", "y/2"), None), ("a", (), True)),
+    ("note",),
+    title="Title",
+    fill_first=False,
+)
 
 
 def test_terminal() -> None:
     assert tables.to_terminal(TABLE, lambda text, _look: text) == (
-        "Title\n"
-        "\n"
-        "Name  Release(s)  Load  \n"
-        "                  (1m, 5m, 15m)  \n".replace("                  (", "                  (")
+        "Title\n\nName  Release(s)  Load  \n                  (1m, 5m, 15m)  \n".replace("                  (", "                  (")
         + "a     x/1         -              \n"
         "      y/2                        \n"
         "~     -           true           \n"
@@ -65,7 +69,17 @@ def render(events: list[dict[str, Any]], state: str = "done", manner: str = "ter
 
 
 def line(stage: str, task: str, state: str, time: int, **more: Any) -> dict[str, Any]:
-    return {"time": time, "stage": stage, "tags": more.pop("tags", []), "total": 1, "task": task, "index": 1, "state": state, "progress": 0, **more}
+    return {
+        "time": time,
+        "stage": stage,
+        "tags": more.pop("tags", []),
+        "total": 1,
+        "task": task,
+        "index": 1,
+        "state": state,
+        "progress": 0,
+        **more,
+    }
 
 
 def test_task_without_output() -> None:
@@ -73,16 +87,21 @@ def test_task_without_output() -> None:
 
 
 def test_stages_with_durations() -> None:
-    assert render([
-        line("Preparing deployment", "Preparing deployment", "started", 1451020321),
-        line("Preparing deployment", "Preparing deployment", "finished", 1451020324),
-        line("Updating instance", "web/1 (0) (canary)", "started", 1451020324, tags=["web"]),
-        line("Updating instance", "db/2 (0)", "started", 1451020325, tags=["db"]),
-        line("Updating instance", "web/1 (0) (canary)", "in_progress", 1451020326, tags=["web"], data={"status": "executing pre-start"}),
-        line("Updating instance", "web/1 (0) (canary)", "finished", 1451020350, tags=["web"]),
-        line("Updating instance", "db/2 (0)", "failed", 1451020351, tags=["db"], data={"error": "it is broken"}),
-        {"time": 1451020351, "error": {"code": 400007, "message": "it is broken"}},
-    ], "error") == (
+    assert render(
+        [
+            line("Preparing deployment", "Preparing deployment", "started", 1451020321),
+            line("Preparing deployment", "Preparing deployment", "finished", 1451020324),
+            line("Updating instance", "web/1 (0) (canary)", "started", 1451020324, tags=["web"]),
+            line("Updating instance", "db/2 (0)", "started", 1451020325, tags=["db"]),
+            line(
+                "Updating instance", "web/1 (0) (canary)", "in_progress", 1451020326, tags=["web"], data={"status": "executing pre-start"}
+            ),
+            line("Updating instance", "web/1 (0) (canary)", "finished", 1451020350, tags=["web"]),
+            line("Updating instance", "db/2 (0)", "failed", 1451020351, tags=["db"], data={"error": "it is broken"}),
+            {"time": 1451020351, "error": {"code": 400007, "message": "it is broken"}},
+        ],
+        "error",
+    ) == (
         "Task 42\n"
         "\nTask 42 | 05:12:01 | Preparing deployment: Preparing deployment (00:00:03)"
         "\nTask 42 | 05:12:04 | Updating instance web: web/1 (0) (canary)"
@@ -99,7 +118,9 @@ def test_stages_with_durations() -> None:
 
 
 def test_warnings() -> None:
-    text = render([{"time": 1451020300, "type": "warning", "message": "old"}, {"time": 1451020300, "type": "deprecation", "message": "older"}])
+    text = render(
+        [{"time": 1451020300, "type": "warning", "message": "old"}, {"time": 1451020300, "type": "deprecation", "message": "older"}]
+    )
     assert "| Warning: old" in text
     assert "| Deprecation: older" in text
 

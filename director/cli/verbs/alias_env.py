@@ -17,6 +17,10 @@ def command(session: Session, alias: str) -> None:
     endpoint = session.endpoint()
     entry = session.settings.find(session.flags.environment) or {}
     info = session.client_of(endpoint).info()
-    session.settings.store(str(entry.get("url") or settings.url_of(session.flags.environment)), alias=alias, ca_cert=endpoint.ca_cert or None)
-    session.ui.line(f"Using environment '{session.flags.environment}' as {'user ' + repr(info['user']) if info.get('user') else 'anonymous user'}")
+    session.settings.store(
+        str(entry.get("url") or settings.url_of(session.flags.environment)), alias=alias, ca_cert=endpoint.ca_cert or None
+    )
+    session.ui.line(
+        f"Using environment '{session.flags.environment}' as {'user ' + repr(info['user']) if info.get('user') else 'anonymous user'}"
+    )
     session.ui.table(environment.table_of(info))

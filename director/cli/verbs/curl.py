@@ -24,7 +24,9 @@ def command(session: Session, path: str, method: str, headers: tuple[str, ...], 
     if body is not None:
         with click.open_file(body, "rb") as stream:
             content = stream.read()
-    response = session.client.request(method.upper(), path, content=content, headers={name.strip(): value.strip() for name, _colon, value in pairs})
+    response = session.client.request(
+        method.upper(), path, content=content, headers={name.strip(): value.strip() for name, _colon, value in pairs}
+    )
     if show_headers:
         session.ui.block("".join(f"{name}: {value}\n" for name, value in response.headers.items()) + "\n", kind="text")
     session.ui.block(response.text, kind="text")

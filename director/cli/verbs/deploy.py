@@ -64,10 +64,13 @@ def _check_name(document: templates.Evaluated, name: str) -> None:
     told = tree.get("name") if isinstance(tree, dict) else None
     if told is not None and str(told) != name:
         where = Where(document.file, document.line(("name",)), "name")
-        raise ManifestError(Diagnostic(
-            f"Expected manifest to specify deployment name '{name}' but was '{told}'", where=where,
-            suggestion=f"Deploy it with -d {told}, or change the manifest's name.",
-        ))
+        raise ManifestError(
+            Diagnostic(
+                f"Expected manifest to specify deployment name '{name}' but was '{told}'",
+                where=where,
+                suggestion=f"Deploy it with -d {told}, or change the manifest's name.",
+            )
+        )
 
 
 def _config_flags(session: Session, name: str) -> dict[str, bool]:
@@ -99,7 +102,15 @@ def _config_flags(session: Session, name: str) -> dict[str, bool]:
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
     """The query of the request. Source: director API contract, section 6.1."""
-    same = ("recreate", "recreate_persistent_disks", "recreate_vms_created_before", "fix", "canaries", "max_in_flight", "force_latest_variables")
+    same = (
+        "recreate",
+        "recreate_persistent_disks",
+        "recreate_vms_created_before",
+        "fix",
+        "canaries",
+        "max_in_flight",
+        "force_latest_variables",
+    )
     return {**{key: given[key] for key in same}, "skip_drain": ",".join(given["skip_drain"]) or None}
 
 

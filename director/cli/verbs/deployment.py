@@ -18,7 +18,9 @@ def command(session: Session) -> None:
     row = next((row for row in found if row["name"] == name), None)
     if row is None:
         names = [str(row["name"]) for row in found]
-        raise NotFoundError(f"Deployment '{name}' doesn't exist", suggestion=did_you_mean(name, names) or "'caisson deployments' lists them.")
+        raise NotFoundError(
+            f"Deployment '{name}' doesn't exist", suggestion=did_you_mean(name, names) or "'caisson deployments' lists them."
+        )
     configs = [item["config"] for item in session.client.deployment_configs(name)]
     shown = tuple(f"{config['id']} {config['type']}/{config['name']}" for config in configs)
     cells = (name, pairs(row.get("releases")), pairs(row.get("stemcells")), shown, tuple(row.get("teams") or ()))

@@ -16,5 +16,8 @@ def pairs(items: list[dict[str, Any]] | None) -> tuple[str, ...]:
 @verb(examples=("caisson deployments", "caisson ds --json"))
 def command(session: Session) -> None:
     """List deployments."""
-    rows = tuple((row["name"], pairs(row.get("releases")), pairs(row.get("stemcells")), tuple(row.get("teams") or ())) for row in session.client.deployments())
+    rows = tuple(
+        (row["name"], pairs(row.get("releases")), pairs(row.get("stemcells")), tuple(row.get("teams") or ()))
+        for row in session.client.deployments()
+    )
     session.ui.table(Table("deployments", ("Name", "Release(s)", "Stemcell(s)", "Team(s)"), rows))

@@ -17,7 +17,14 @@ from director.errors import NotFoundError
 ALIAS = "local"
 
 
-@verb(examples=("caisson director start", "caisson director status", "caisson director start --state /srv/caisson --port 25556 --alias second", "caisson director stop"))
+@verb(
+    examples=(
+        "caisson director start",
+        "caisson director status",
+        "caisson director start --state /srv/caisson --port 25556 --alias second",
+        "caisson director stop",
+    )
+)
 @click.argument("action", type=click.Choice(["start", "stop", "status", "run"]))
 @click.option("--state", default="", help="Folder that holds everything [CAISSON_STATE, /var/lib/caisson]")
 @click.option("--host", default="127.0.0.1", help="Address to listen on [127.0.0.1]")
@@ -56,7 +63,14 @@ def _status(session: Session, config: DirectorConfig) -> None:
     if found is None:
         raise NotFoundError(f"No director runs in '{config.state}'", suggestion="Start one with 'caisson director start'.")
     answers = _answers(session, config)
-    row = (config.url, found.pid, f"{found.memory_kib // 1024} MiB", "answers" if answers else "does not answer (yet)", str(config.state), str(config.log_file))
+    row = (
+        config.url,
+        found.pid,
+        f"{found.memory_kib // 1024} MiB",
+        "answers" if answers else "does not answer (yet)",
+        str(config.state),
+        str(config.log_file),
+    )
     session.ui.table(Table("", ("URL", "Process", "Memory", "API", "State", "Log"), (row,), transpose=True))
 
 

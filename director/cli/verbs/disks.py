@@ -15,10 +15,20 @@ from director.errors import UsageError
 def command(session: Session, orphaned: bool) -> None:
     """List orphaned disks."""
     if not orphaned:
-        raise UsageError("Only --orphaned is supported", suggestion="'caisson disks --orphaned' lists disks without an instance; 'caisson instances --details' shows the others.")
+        raise UsageError(
+            "Only --orphaned is supported",
+            suggestion="'caisson disks --orphaned' lists disks without an instance; 'caisson instances --details' shows the others.",
+        )
     rows = sorted(
         (
-            (row["disk_cid"], f"{row['size']} MiB" if row.get("size") else None, row.get("deployment_name"), row.get("instance_name"), row.get("az"), row.get("orphaned_at"))
+            (
+                row["disk_cid"],
+                f"{row['size']} MiB" if row.get("size") else None,
+                row.get("deployment_name"),
+                row.get("instance_name"),
+                row.get("az"),
+                row.get("orphaned_at"),
+            )
             for row in session.client.orphaned_disks()
         ),
         key=lambda row: str(row[5] or ""),

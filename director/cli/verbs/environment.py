@@ -13,7 +13,9 @@ from director.cli.verb import verb
 
 def table_of(info: dict[str, Any]) -> Table:
     """The director's `/info` as the `bosh` command shows it."""
-    features = tuple(f"{name}: {'enabled' if state.get('status') else 'disabled'}" for name, state in sorted((info.get("features") or {}).items()))
+    features = tuple(
+        f"{name}: {'enabled' if state.get('status') else 'disabled'}" for name, state in sorted((info.get("features") or {}).items())
+    )
     stemcell = "/".join(filter(None, (str(info.get("stemcell_os") or ""), str(info.get("stemcell_version") or ""))))
     header = ["Name", "UUID", "Version", *(["Director Stemcell"] if stemcell else []), "CPI", "Features", "User"]
     user = Cell(str(info["user"]), "good") if info.get("user") else Cell("(not logged in)", "bad")

@@ -12,6 +12,7 @@ from director.cli.verbs.tasks import when
 def command(session: Session) -> None:
     """List locks: what is held, by which task, until when."""
     rows = sorted(
-        (str(row["type"]), ":".join(row["resource"]), str(row.get("task_id") or ""), when(float(row["timeout"]))) for row in session.client.locks()
+        (str(row["type"]), ":".join(row["resource"]), str(row.get("task_id") or ""), when(float(row["timeout"])))
+        for row in session.client.locks()
     )
     session.ui.table(Table("locks", ("Type", "Resource", "Task ID", "Expires at"), tuple(rows)))

@@ -30,4 +30,7 @@ def command(session: Session) -> None:
             session.ui.line(f"Successfully authenticated with '{session.flags.environment}'", "good")
             return
         session.ui.error(f"Failed to login to '{session.flags.environment}'")
-    raise UsageError("Invalid credentials", suggestion="Ask the operator of the director for a user; on this computer 'caisson director start' makes one.")
+    raise UsageError(
+        "Invalid credentials",
+        suggestion="Ask the operator of the director for a user; on this computer 'caisson director start' makes one.",
+    )

@@ -12,5 +12,7 @@ def command(session: Session) -> None:
     session.endpoint()
     entry = session.settings.find(session.flags.environment)
     if entry:
-        session.settings.store(str(entry["url"]), username=None, password=None, access_token=None, refresh_token=None, access_token_type=None)
+        session.settings.store(
+            str(entry["url"]), username=None, password=None, access_token=None, refresh_token=None, access_token_type=None
+        )
     session.ui.line(f"Logged out from '{session.flags.environment}'")

@@ -19,7 +19,9 @@ JOB_LOGS, AGENT_LOGS, SYSTEM_LOGS = "/var/vcap/sys/log", "/var/vcap/bosh/log", "
 
 @verb(examples=("caisson -d app logs web/0", "caisson -d app logs -f", "caisson -d app logs web --num 100 --job nginx"))
 @click.argument("slug", metavar="[INSTANCE-GROUP[/INSTANCE-ID]]", default="")
-@click.option("--dir", "directory", type=click.Path(file_okay=False, path_type=pathlib.Path), default=".", help="Where the archive goes [.]")
+@click.option(
+    "--dir", "directory", type=click.Path(file_okay=False, path_type=pathlib.Path), default=".", help="Where the archive goes [.]"
+)
 @click.option("-f", "--follow", "following", is_flag=True, help="Show lines as they are written")
 @click.option("--num", type=int, help="Show the last so many lines")
 @click.option("-q", "--quiet", is_flag=True, help="Without the names of the files")
@@ -29,7 +31,9 @@ JOB_LOGS, AGENT_LOGS, SYSTEM_LOGS = "/var/vcap/sys/log", "/var/vcap/bosh/log", "
 @click.option("--system", is_flag=True, help="The system's logs")
 @click.option("--all-logs", is_flag=True, help="All of them")
 @remote.gateway_options
-def command(session: Session, slug: str, directory: pathlib.Path, following: bool, num: int | None, quiet: bool, jobs: tuple[str, ...], **given: Any) -> None:
+def command(
+    session: Session, slug: str, directory: pathlib.Path, following: bool, num: int | None, quiet: bool, jobs: tuple[str, ...], **given: Any
+) -> None:
     """Fetch or follow the logs of instances."""
     group, instance = slug_of(slug)
     only, kinds = given.pop("only"), _kinds(given)
@@ -66,8 +70,9 @@ def _tail(kinds: tuple[str, ...], following: bool, num: int | None, quiet: bool,
     folders = {"job": JOB_LOGS, "agent": AGENT_LOGS, "system": SYSTEM_LOGS}
     places = [f"{folders[kind]}/**/*.log" for kind in kinds] if not jobs else [f"{JOB_LOGS}/{shlex.quote(job)}/**/*.log" for job in jobs]
     flags = [*(["-F"] if following else []), *(["-q"] if quiet else []), "-n", str(num if num is not None else 10)]
-    script = f"shopt -s globstar nullglob; files=({' '.join(places)}); [ ${{#files[@]}} -gt 0 ] || {{ echo 'There are no logs yet.' >&2; exit 0; }}; "
-    return shlex.join(["sudo", "bash", "-c", script + f"exec tail {' '.join(flags)} \"${{files[@]}}\""])
+    script = f"shopt -s globstar nullglob; files=({' '.join(places)}); "
+    script += "[ ${#files[@]} -gt 0 ] || { echo 'There are no logs yet.' >&2; exit 0; }; "
+    return shlex.join(["sudo", "bash", "-c", script + f'exec tail {" ".join(flags)} "${{files[@]}}"'])
 
 
 def _file_name(deployment: str, group: str, instance: str) -> str:

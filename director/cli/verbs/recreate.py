@@ -16,12 +16,25 @@ from director.cli.verb import verb
 @click.option("--vms-created-before", help="Only machines older than this RFC 3339 time")
 @click.option("--dry-run", is_flag=True, help="Change nothing; the task shows what it would do")
 def command(
-    session: Session, slug: str, canaries: str | None, max_in_flight: str | None, converge: bool, skip_drain: bool,
-    fix: bool, vms_created_before: str | None, dry_run: bool,
+    session: Session,
+    slug: str,
+    canaries: str | None,
+    max_in_flight: str | None,
+    converge: bool,
+    skip_drain: bool,
+    fix: bool,
+    vms_created_before: str | None,
+    dry_run: bool,
 ) -> None:
     """Replace the machines of instances, keep their disks."""
     query = {
-        "skip_drain": skip_drain, "fix": fix, "canaries": canaries, "max_in_flight": max_in_flight,
-        "recreate_vms_created_before": vms_created_before, "dry_run": dry_run,
+        "skip_drain": skip_drain,
+        "fix": fix,
+        "canaries": canaries,
+        "max_in_flight": max_in_flight,
+        "recreate_vms_created_before": vms_created_before,
+        "dry_run": dry_run,
     }
-    state_change.change(session, slug, converge, "recreate", "recreate", query, {"skip_drain": skip_drain, "ignore_unresponsive_agent": fix})
+    state_change.change(
+        session, slug, converge, "recreate", "recreate", query, {"skip_drain": skip_drain, "ignore_unresponsive_agent": fix}
+    )

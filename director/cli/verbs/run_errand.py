@@ -17,14 +17,22 @@ from director.errors import TaskError
 
 @verb(examples=("caisson -d foundation run-errand smoke-tests", "caisson -d app run-errand migrate --instance web/first --keep-alive"))
 @click.argument("name")
-@click.option("--instance", "instances", multiple=True, metavar="INSTANCE-GROUP[/INSTANCE-ID]", help="Run it there only; may be given again")
+@click.option(
+    "--instance", "instances", multiple=True, metavar="INSTANCE-GROUP[/INSTANCE-ID]", help="Run it there only; may be given again"
+)
 @click.option("--keep-alive", is_flag=True, help="Keep the errand's machine afterwards")
 @click.option("--when-changed", is_flag=True, help="Run only when something changed since it last succeeded")
 @click.option("--with-heartbeat", help="Accepted for compatibility; progress is always shown", expose_value=False)
 @click.option("--download-logs", is_flag=True, help="Fetch the instances' logs afterwards")
 @click.option("--logs-dir", type=click.Path(file_okay=False, path_type=pathlib.Path), default=".", help="Where the logs go [.]")
 def command(
-    session: Session, name: str, instances: tuple[str, ...], keep_alive: bool, when_changed: bool, download_logs: bool, logs_dir: pathlib.Path
+    session: Session,
+    name: str,
+    instances: tuple[str, ...],
+    keep_alive: bool,
+    when_changed: bool,
+    download_logs: bool,
+    logs_dir: pathlib.Path,
 ) -> None:
     """Run an errand."""
     filters = [{"group": group, **({"id": instance} if instance else {})} for group, instance in map(slug_of, instances)]
@@ -41,7 +49,12 @@ def command(
             _download(session, name, row, logs_dir)
     failed = [row for row in results if row["exit_code"] != 0]
     if failed:
-        words = [f"was canceled (exit code {row['exit_code']})" if row["exit_code"] > 128 else f"completed with error (exit code {row['exit_code']})" for row in failed]
+        words = [
+            f"was canceled (exit code {row['exit_code']})"
+            if row["exit_code"] > 128
+            else f"completed with error (exit code {row['exit_code']})"
+            for row in failed
+        ]
         raise TaskError(*[f"Errand '{name}' {text}" for text in dict.fromkeys(words)])
 
 

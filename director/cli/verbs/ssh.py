@@ -22,7 +22,9 @@ from director.errors import TaskError
 @click.option("-i", "--private-key", default="", help="Use this key; no user is made")
 @click.option("-l", "--username", default="vcap", help="With -i: the user there [vcap]")
 @remote.gateway_options
-def command(session: Session, slug: str, run: str | None, opts: tuple[str, ...], results: bool, private_key: str, username: str, **given: Any) -> None:
+def command(
+    session: Session, slug: str, run: str | None, opts: tuple[str, ...], results: bool, private_key: str, username: str, **given: Any
+) -> None:
     """Open a terminal or run a command on instances."""
     group, instance = slug_of(slug)
     deployment, gateway = session.deployment(), remote.gateway_of(given)
@@ -35,7 +37,11 @@ def command(session: Session, slug: str, run: str | None, opts: tuple[str, ...],
         if run is None and not results:
             remote.terminal(access, opts)
             return
-        outcomes = remote.collect(access, run or "true", opts, session.flags.parallel) if results else remote.stream(session, access, run or "", opts)
+        outcomes = (
+            remote.collect(access, run or "true", opts, session.flags.parallel)
+            if results
+            else remote.stream(session, access, run or "", opts)
+        )
     if results:
         rows = tuple((item.slug, item.stdout, item.stderr, item.exit_code, None) for item in sorted(outcomes, key=lambda item: item.slug))
         session.ui.table(Table("results", ("Instance", "Stdout", "Stderr", "Exit Code", "Error"), rows))

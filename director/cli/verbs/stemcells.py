@@ -14,6 +14,13 @@ def command(session: Session) -> None:
     found = sorted(session.client.stemcells(), key=lambda row: versions.parse(str(row["version"])), reverse=True)
     found.sort(key=lambda row: str(row["name"]))
     rows = tuple(
-        (row["name"], f"{row['version']}{'*' if row.get('deployments') else ''}", row.get("operating_system"), row.get("cpi"), row.get("cid")) for row in found
+        (
+            row["name"],
+            f"{row['version']}{'*' if row.get('deployments') else ''}",
+            row.get("operating_system"),
+            row.get("cpi"),
+            row.get("cid"),
+        )
+        for row in found
     )
     session.ui.table(Table("stemcells", ("Name", "Version", "OS", "CPI", "CID"), rows, ("(*) Currently deployed",), fill_first=False))

@@ -16,4 +16,6 @@ def command(session: Session, alias: str) -> None:
     """Forget an alias with its certificate and credentials."""
     known = [str(entry["alias"]) for entry in session.settings.entries() if entry.get("alias")]
     if not session.settings.forget(alias):
-        raise UsageError(f"There is no environment '{alias}'", suggestion=did_you_mean(alias, known) or "'caisson environments' lists them.")
+        raise UsageError(
+            f"There is no environment '{alias}'", suggestion=did_you_mean(alias, known) or "'caisson environments' lists them."
+        )

@@ -13,7 +13,9 @@ from director.cli.verb import verb
 @click.argument("path")
 @templates.options
 @click.option("--name", default="", help="Name of the config [default]")
-@click.option("--no-redact", is_flag=True, help="Accepted for compatibility: differences of configs are always redacted", expose_value=False)
+@click.option(
+    "--no-redact", is_flag=True, help="Accepted for compatibility: differences of configs are always redacted", expose_value=False
+)
 @click.option("--fix-releases", is_flag=True, help="Upload releases again even when they are there")
 def command(session: Session, path: str, name: str, fix_releases: bool, sources: templates.Sources) -> None:
     """Update the runtime config."""

@@ -14,9 +14,17 @@ from director.cli.verb import pair_of, verb
 from director.errors import UsageError
 
 
-@verb(examples=("caisson upload-release nats.tgz", "caisson upload-release --dir releases/nats", "caisson upload-release https://... --sha1 ..."))
+@verb(
+    examples=(
+        "caisson upload-release nats.tgz",
+        "caisson upload-release --dir releases/nats",
+        "caisson upload-release https://... --sha1 ...",
+    )
+)
 @click.argument("url", metavar="[URL]", default="")
-@click.option("--dir", "directory", type=click.Path(file_okay=False, path_type=pathlib.Path), help="Make a release of this directory first [.]")
+@click.option(
+    "--dir", "directory", type=click.Path(file_okay=False, path_type=pathlib.Path), help="Make a release of this directory first [.]"
+)
 @click.option("--rebase", is_flag=True, help="Give it the next dev version of the director")
 @click.option("--fix", is_flag=True, help="Replace what the director has")
 @click.option("--name", default="", help="Do nothing when this release ...")
@@ -78,7 +86,10 @@ def _made(session: Session, directory: pathlib.Path, folder: pathlib.Path) -> pa
     from director.release import create
 
     if not (directory / "config").is_dir():
-        raise UsageError(f"'{directory}' is no release directory: it has no 'config' folder", suggestion="Give a .tgz, a release directory or an https:// address.")
+        raise UsageError(
+            f"'{directory}' is no release directory: it has no 'config' folder",
+            suggestion="Give a .tgz, a release directory or an https:// address.",
+        )
     made = create.create_release(directory, force=True, tarball=folder / "release.tgz")
     session.ui.line(f"Release '{made.name}/{made.version}' {'is unchanged' if made.reused else 'made'} in '{directory}'")
     return made.path
