@@ -29,6 +29,7 @@ class Client:
         self.info: Dict[str, Any] = json.loads(info.split(b" ", 1)[1])
         options = {"verbose": False, "tls_required": True, "user": nats["user"], "pass": nats["password"], "name": "smoke-tests"}
         self.send(b"CONNECT " + json.dumps(options).encode())
+        self._messages: List[bytes] = []
         self.settle()
 
     def send(self, line: bytes) -> None:
@@ -41,12 +42,17 @@ class Client:
     def settle(self) -> None:
         """Returns once the server has dealt with all that was sent."""
         self.send(b"PING")
-        for word, _ in self._lines(5):
+        for word, body in self._lines(5):
+            if word == b"MSG":
+                self._messages.append(body)
             if word == b"PONG":
                 return
+        raise Failed("no answer in 5 s")
 
     def wait(self, seconds: float) -> bytes:
         """The body of the next message."""
+        if self._messages:
+            return self._messages.pop(0)
         for word, body in self._lines(seconds):
             if word == b"MSG":
                 return body
@@ -56,7 +62,10 @@ class Client:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            line = self._file.readline()
+            try:
+                line = self._file.readline()
+            except socket.timeout:
+                return
             words = line.split()
             if not words:
                 raise Failed("the server closed the connection")
