@@ -113,9 +113,9 @@ class Net:
                 if link["ifname"] == bridge:
                     if IPv4Address(info["local"]) != subnet.host:
                         raise Conflict(f"{subnet.range} has the gateway {info['local']} already, not {subnet.host}", resource=str(subnet.range))
-                    whole = bool(link.get("ifalias")) and "UP" in link.get("flags", ())
+                    whole = bool(_alias(bridge)) and "UP" in link.get("flags", ())
                 elif theirs.overlaps(subnet.range) and theirs.prefixlen != 32:
-                    alias = link.get("ifalias", "")
+                    alias = _alias(link["ifname"])
                     holder = alias.removeprefix("caisson ") if alias.startswith("caisson ") else f"the interface {link['ifname']} ({theirs})"
                     raise Conflict(
                         f"the range {subnet.range} is held by {holder}", resource=str(subnet.range),
@@ -219,6 +219,14 @@ class Net:
 def _links() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(run(["ip", "-json", "address", "show"]) or "[]")
     return found
+
+
+def _alias(interface: str) -> str:
+    """The note on an interface; `ip address` does not tell it."""
+    try:
+        return Path("/sys/class/net", interface, "ifalias").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _default_device() -> str:
