@@ -124,7 +124,8 @@ def make(request: Request, key: rsa.RSAPrivateKey, signer: Signer | None, now: C
         .add_extension(_key_usage(request.usages), critical=True)
     )
     if request.names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(request.names), critical=False)
+        # RFC 5280, 4.2.1.6: critical when it is all that names the subject.
+        builder = builder.add_extension(x509.SubjectAlternativeName(request.names), critical=not request.subject.rdns)
     if request.extended:
         builder = builder.add_extension(x509.ExtendedKeyUsage([_EXTENDED[item] for item in request.extended]), critical=False)
     certificate = builder.sign(signer.key if signer else key, hashes.SHA256())
