@@ -53,7 +53,10 @@ def nspawn(launch: Launch) -> list[str]:
         "--resolv-conf=off", "--timezone=off", f"--machine={launch.machine}", f"--hostname={launch.cid}", f"--directory={launch.home / 'root'}",
         f"--network-namespace-path=/run/netns/{launch.namespace}", f"--bind={launch.devices}:/dev/caisson",
     ]
-    if launch.privileged:
+    if not launch.privileged:
+        # nspawn gives this only to networks that it made itself; this one is the machine's own all the same.
+        command.append("--capability=CAP_NET_ADMIN")
+    else:
         command += ["--capability=all", f"--bind={launch.home / 'docker'}:/var/lib/docker"]
         command += [f"--bind={node}" for node in ("/dev/fuse", "/dev/net/tun", "/dev/loop-control") if Path(node).exists()]
     return command
