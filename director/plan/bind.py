@@ -46,12 +46,15 @@ def lookup(tree: Mapping[str, Any], name: str, missing: Any = _MISSING) -> Any:
 
 
 def given_or_default(job: JobSpec, given: Mapping[str, Any], name: str) -> tuple[bool, Any]:
-    """Whether the job declares `name`, and the manifest's value if the path exists there (even null), else the default."""
-    spec = next((item for item in job.properties if item.name == name), None)
-    if spec is None:
-        return False, None
+    """Whether there is such a property, and the manifest's value if the path exists there (even null), else the declared default.
+
+    What the manifest gives counts even undeclared: releases provide whole subtrees of which they declare only the leaves.
+    """
     value = lookup(given, name)
-    return True, ordered(spec.default if value is _MISSING else value)
+    if value is not _MISSING:
+        return True, ordered(value)
+    spec = next((item for item in job.properties if item.name == name), None)
+    return spec is not None, ordered(spec.default) if spec else None
 
 
 def ordered(value: Any) -> Any:

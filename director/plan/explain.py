@@ -71,7 +71,8 @@ def reason_text(reason: Reason) -> str:
 
 def _change_lines(change: Change) -> Iterator[str]:
     az = f" in {change.az}" if change.az else ""
-    extra = [word for word, holds in (("by hot swap", change.hot_swap), ("with disk change", change.disk_change)) if holds]
+    disk = "with disk change" if change.observed else "with a persistent disk"
+    extra = [word for word, holds in (("by hot swap", change.hot_swap), (disk, change.disk_change)) if holds]
     state = change.spec.state if change.spec and change.spec.state != "started" else ""
     notes = "".join(f", {word}" for word in (*extra, *([f"stays {state}"] if state and change.action is not Action.STOP else ())))
     yield f"  {change.action.glyph} {change.label}{az}: {_WORDS[change.action]}{notes}"
@@ -101,9 +102,10 @@ def _order_lines(plan: Plan) -> Iterator[str]:
             if group.deletions:
                 yield f"  {group.name}{beside}: delete {len(group.deletions)}, {group.delete_parallel} at a time"
             for wave in group.waves:
-                kind = "canaries" if wave.canary else "instances"
+                count = len(wave.instances)
+                kind = ("canary" if count == 1 else "canaries") if wave.canary else "instance" if count == 1 else "instances"
                 az = f" in {wave.az}" if wave.az else ""
-                yield f"  {group.name}{beside}: {len(wave.instances)} {kind}{az}, {wave.parallel} at a time"
+                yield f"  {group.name}{beside}: {count} {kind}{az}" + (f", {wave.parallel} at a time" if count > 1 else "")
 
 
 def _totals(plan: Plan, changed: list[Change]) -> Iterator[str]:

@@ -214,6 +214,11 @@ def test_undeclared_link_properties_are_told() -> None:
     assert "Link property a.b in template db is not defined in release spec" in _errors(_db(), rel=made)
 
 
+def test_a_link_may_provide_a_subtree_of_which_only_leaves_are_declared() -> None:
+    made = release(job("db", provides=(LinkSpec("db", "sql", ("tree",)),), properties=(PropertySpec("tree.leaf", 1, True),)), CLIENT)
+    assert _link(_world(_db(properties={"tree": {"leaf": 2}}), _client(), rel=made))["properties"] == {"tree": {"leaf": 2}}
+
+
 def test_named_disks_provide_links() -> None:
     made = release(job("app", consumes=(LinkSpec("data", "disk"),)))
     disks = (m.DiskRef("data", 10), m.DiskRef("logs", 20))
