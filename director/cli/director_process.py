@@ -11,7 +11,6 @@ import fcntl
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +26,11 @@ LOG_LIMIT = 32 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Running:
-    """`memory_kib` is the process's resident memory."""
+    """`memory_kib` is the process's resident memory, `host` and `port` where it listens."""
 
     pid: int
+    host: str
+    port: int
     memory_kib: int
 
 
@@ -46,7 +47,7 @@ def holding(config: DirectorConfig) -> Iterator[None]:
                 suggestion="See 'caisson director status'; another needs another --state and --port.",
             ) from None
         stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
+        stream.write(f"{os.getpid()} {config.host} {config.port}\n")
         stream.flush()
         yield
         stream.truncate(0)
@@ -59,8 +60,10 @@ def find(config: DirectorConfig) -> Running | None:
             try:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                text = stream.read().strip()
-                return Running(int(text), _memory(int(text))) if text.isdigit() else None
+                words = stream.read().split()
+                if len(words) != 3:
+                    return None
+                return Running(int(words[0]), words[1], int(words[2]), _memory(int(words[0])))
     except FileNotFoundError:
         return None
     return None
@@ -70,6 +73,7 @@ def run(config: DirectorConfig) -> None:
     """Be the director, in this process, until a signal ends it."""
     from director import service
 
+    os.chdir("/")
     with holding(config):
         service.run(config)
 
@@ -83,23 +87,13 @@ def start(config: DirectorConfig, ready: Callable[[], bool], sleep: Callable[[fl
         raise ConflictError(f"A director runs in '{config.state}' already", suggestion="'caisson director status' shows it.")
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     _rotate(config.log_file)
-    handle = os.open(config.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(handle, "ab") as log:
-        process = subprocess.Popen(
-            _command(config),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            close_fds=True,
-            cwd="/",
-        )
+    pid = _spawn(config)
     waited = 0.0
     while waited < START_SECONDS:
-        if process.poll() is not None:
-            raise CaissonError(
-                f"The director ended at once (exit code {process.returncode})", suggestion=f"Its last lines:\n{last_lines(config)}"
-            )
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            raise CaissonError(f"The director ended at once (exit code {code})", suggestion=f"Its last lines:\n{last_lines(config)}")
         found = find(config)
         if found is not None and ready():
             return found
@@ -136,6 +130,17 @@ def last_lines(config: DirectorConfig) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-LOG_LINES:])
+
+
+def _spawn(config: DirectorConfig) -> int:
+    """A process in a session of its own that writes to the log; its id. It is to outlive us, so nobody waits for its end."""
+    command = _command(config)
+    streams = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(config.log_file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], command, dict(os.environ), file_actions=streams, setsid=True)
 
 
 def _command(config: DirectorConfig) -> list[str]:

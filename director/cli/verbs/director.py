@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
@@ -53,6 +54,7 @@ def _start(session: Session, config: DirectorConfig, alias: str) -> None:
     if found is None:
         session.ui.line(f"Starting a director in '{config.state}' ...")
         found = director_process.start(config, lambda: _answers(session, config))
+    config = dataclasses.replace(config, host=found.host, port=found.port)
     _remember(session, config, alias)
     session.ui.line(f"The director runs at {config.url} (process {found.pid}), known as '{alias}' in {session.settings.path}.", "good")
     session.ui.line(f"Try: caisson -e {alias} env")
@@ -62,6 +64,7 @@ def _status(session: Session, config: DirectorConfig) -> None:
     found = director_process.find(config)
     if found is None:
         raise NotFoundError(f"No director runs in '{config.state}'", suggestion="Start one with 'caisson director start'.")
+    config = dataclasses.replace(config, host=found.host, port=found.port)
     answers = _answers(session, config)
     row = (
         config.url,
