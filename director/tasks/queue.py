@@ -261,8 +261,9 @@ class Tasks:
         while not self._stopping.is_set() or self._running:
             try:
                 now = time.monotonic()
-                if self._running and now >= checkpoint:
+                if now >= checkpoint:
                     self._store.tasks.checkpoint(list(self._running))
+                    self._end_silent()
                     checkpoint = now + CHECKPOINT_SECONDS
                 if now >= renewal:
                     self._keeper.renew()
@@ -271,7 +272,10 @@ class Tasks:
             except errors.CaissonError:
                 _logger().exception("running tasks cannot be kept alive; trying again")
             with self._changed:
-                self._changed.wait(IDLE_SECONDS if self._running else CHECKPOINT_SECONDS)
+                if self._running:
+                    self._changed.wait(IDLE_SECONDS)
+                elif not self._stopping.is_set():
+                    self._changed.wait(CHECKPOINT_SECONDS)
 
     def _see_cancellations(self) -> None:
         with self._changed:
