@@ -6,6 +6,7 @@ are not shown at all, only their paths. Values of cloud properties are shown, as
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -195,7 +196,7 @@ def resolved_digests(spec: InstanceSpec, digest: Digest | None) -> dict[str, str
 
 
 def record(change: Change) -> Tree:
-    """What to store as `applied` after the change was made: the spec, the configuration hash, digests of resolved values.
+    """What to store as `applied` after the change was made: the spec without its links, the configuration hash, digests of resolved values.
 
     What waits for later keeps its old value: the machine of a stopped instance, the certificates after a minimal update.
     """
@@ -203,7 +204,9 @@ def record(change: Change) -> Tree:
         return {}
     if change.frozen:
         return dict(change.observed.applied) if change.observed else {}
-    applied = change.spec.to_dict()
+    # What links hold grows with the instances behind them: stored on each consumer it would grow with the square. Comparing needs
+    # only the configuration hash, and every operation resolves links anew.
+    applied = dataclasses.replace(change.spec, jobs=tuple(dataclasses.replace(job, links={}) for job in change.spec.jobs)).to_dict()
     applied["configuration_hash"] = change.configuration_hash
     applied["resolved"] = dict(change.resolved)
     old = change.observed.applied if change.observed else {}
@@ -216,9 +219,10 @@ def record(change: Change) -> Tree:
 
 
 def record_vm(change: Change) -> Tree:
-    """What to store as `applied` as soon as the machine is made and before its jobs are installed: only what belongs to the machine."""
-    whole = {} if change.spec is None else {**change.spec.to_dict(), "resolved": dict(change.resolved)}
-    return {key: whole[key] for key in VM_KEYS if key in whole}
+    """What to store as `applied` as soon as the machine is made and before its jobs are installed: what belongs to the machine,
+    and the link groups, by which it is found in DNS from the beginning."""
+    whole = {} if change.spec is None else {**dataclasses.replace(change.spec, jobs=()).to_dict(), "resolved": dict(change.resolved)}
+    return {key: whole[key] for key in (*VM_KEYS, "link_groups") if key in whole}
 
 
 def vm_reasons(placed: PlacedInstance, digests: Mapping[str, str], line: int | None = None) -> Iterator[Reason]:

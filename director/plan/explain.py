@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -58,7 +59,7 @@ def digest(plan: Plan) -> str:
     for change in shape["changes"]:
         for reason in change.get("reasons", ()):
             reason.pop("line", None)
-    shape["specs"] = [_spec_digest(change) for change in plan.changes if change.action is not Action.KEEP]
+    shape["specs"] = list(_spec_digests(plan))
     return "sha256:" + hashlib.sha256(json.dumps(shape, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -168,9 +169,18 @@ def _group_json(group: GroupPlan) -> Tree:
             for wave in group.waves]}
 
 
-def _spec_digest(change: Change) -> str:
-    """What the instance should be, with placeholders unresolved: a rotated secret does not show."""
-    if change.spec is None:
-        return ""
-    text = json.dumps(change.spec.to_dict(), sort_keys=True, default=str, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _spec_digests(plan: Plan) -> Iterator[str]:
+    """What the changed instances should be, with placeholders unresolved: a rotated secret does not show. Jobs are shared by the
+    instances of a group, and are digested once for them."""
+    jobs: dict[int, str] = {}
+    for change in plan.changes:
+        if change.action is Action.KEEP or change.spec is None:
+            continue
+        spec = change.spec
+        if id(spec.jobs) not in jobs:
+            jobs[id(spec.jobs)] = _sha256([dataclasses.asdict(job) for job in spec.jobs])
+        yield _sha256([jobs[id(spec.jobs)], dataclasses.replace(spec, jobs=()).to_dict()])
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, separators=(",", ":")).encode()).hexdigest()

@@ -39,7 +39,8 @@ MISSING_LINK = LinkSpec("cloud_controller_container_networking_info", "cloud_con
 def _job(release: str, path: Path) -> JobSpec:
     tree: dict[str, Any] = yaml.safe_load(path.read_text())
     properties = tuple(
-        PropertySpec(name, (facts or {}).get("default"), "default" in (facts or {})) for name, facts in (tree.get("properties") or {}).items())
+        PropertySpec(name, (facts or {}).get("default"), "default" in (facts or {}))
+        for name, facts in (tree.get("properties") or {}).items())
     return JobSpec(
         tree["name"], release, "1", "1", "1", tree.get("templates") or {}, tuple(tree.get("packages") or ()), properties,
         tuple(LinkSpec(item["name"], item["type"], tuple(item.get("properties") or ())) for item in tree.get("provides") or ()),
