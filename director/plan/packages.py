@@ -65,6 +65,11 @@ class ReleasePackages:
             self._keys[name, stemcell] = key
         return self._keys[name, stemcell]
 
+    def key_in_use(self, name: str, stemcell: str) -> str:
+        """The key of the form that machines of the stemcell get: one the release carries for a near stemcell, or their own."""
+        near = usable(self, name, stemcell)
+        return self.key(name, near.stemcell if near else stemcell)
+
     def closure(self, names: Iterable[str]) -> list[str]:
         """The names and all they depend on, dependencies before what needs them. Raises ReleaseError for one missing, or a circle."""
         return [item.name for item in dependency_order(self._specs, sorted(name for name in names if name in self._specs))]
@@ -78,7 +83,7 @@ def usable(packages: ReleasePackages, name: str, stemcell: str, exported_from: I
     candidates = list(packages.compiled(name))
     listed = tuple(exported_from)
     if listed:
-        return next((item for item in candidates if item.stemcell in listed), None)
+        return next((item for item in candidates if item.stemcell == stemcell and stemcell in listed), None)
     exact = next((item for item in candidates if item.stemcell == stemcell), None)
     if exact is not None or packages.has_source(name):
         return exact
@@ -99,7 +104,8 @@ def group_packages(jobs: Iterable[JobSpec], releases: Mapping[str, ReleasePackag
             if package is not None and name not in found:
                 key = packages.dependency_key(name)
                 found[name] = PackageRef(
-                    name, job.release, packages.release.version, package.version, package.fingerprint, key, packages.key(name, stemcell))
+                    name, job.release, packages.release.version, package.version, package.fingerprint, key,
+                    packages.key_in_use(name, stemcell))
     return tuple(found[name] for name in sorted(found))
 
 

@@ -13,7 +13,7 @@ from director.manifest.model import Features, WatchTime
 from director.plan.addresses import Intervals, Taken, interval_of, number_of, text_of
 from director.plan.bind import bind
 from director.plan.names import InvalidLabel, canonical, encode_group_query, encode_short_query
-from director.plan.packages import compilations
+from director.plan.packages import ReleasePackages, compilations
 from director.plan.settings import group_env, vm_env, vm_metadata
 from director.plan.static_spread import spread
 from director.plan.watch import watch_schedule
@@ -211,6 +211,12 @@ def test_compiled_releases_without_source(stemcells: tuple[str, ...], fits: bool
 def test_a_source_beside_a_near_compiled_form_is_compiled() -> None:
     assert _needs(package("app"), compiled_packages=(_compiled("debian/1.5"),)) == ["app"]
     assert _needs(package("app"), compiled_packages=(_compiled("debian/1.1"),)) == []
+
+
+def test_machines_get_the_form_that_was_compiled_for_a_near_stemcell() -> None:
+    made = release(job("app", packages=("app",)), compiled_packages=tuple(_compiled(f"debian/1.{n}") for n in (2, 10)))
+    key = designed(request(group(), releases=(made,))).instances[0].spec.packages[0].key
+    assert key == ReleasePackages(made).key("app", "debian/1.10")
 
 
 def test_exported_releases_must_cover_the_stemcell() -> None:
