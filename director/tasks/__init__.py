@@ -1,7 +1,8 @@
 """The queue of tasks, in this process: worker threads, outputs on disk, locks with leases, recovery after a crash.
 
-Knows no operation: handlers are given. Reading order:
+The queue knows no operation: handlers are given. Reading order:
 
+    operations.py task types -> operations of `director.execute`, in one table
     queue.py      `Tasks`: create, cancel, run, recover
     context.py    what a handler is given
     log.py        a task's outputs: event lines, result, debug

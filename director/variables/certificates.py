@@ -65,6 +65,10 @@ class Signer:
         above = "" if certificate.issuer == certificate.subject else value["ca"]
         return cls(certificate, key, _joined(value["certificate"], above))
 
+    def alone(self) -> Signer:
+        """The same, whose chain is its own certificate only."""
+        return dataclasses.replace(self, chain=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:

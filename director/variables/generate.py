@@ -16,7 +16,7 @@ from director.variables.options import Options, failure
 @dataclasses.dataclass(frozen=True)
 class Manner:
     """What differs between the director (DIRECTOR) and the command line's `--vars-store` (COMMAND_LINE): defaults, and what is allowed.
-    Source: manifest contract, sections 10 and 20.3."""
+    With `whole_chain` the `ca` of a certificate holds its signer's signers too. Source: manifest contract, sections 10 and 20.3."""
 
     password_length: int = 30
     password_alphabet: str = string.ascii_letters + string.digits
@@ -25,6 +25,7 @@ class Manner:
     country: str = ""
     extended_key_usage: tuple[str, ...] = ()
     plain_authorities: bool = False
+    whole_chain: bool = True
     password_options: tuple[str, ...] = ("length", "exclude_upper", "exclude_lower", "exclude_number", "include_special")
     certificate_options: tuple[str, ...] = certificates.OPTIONS
     types: tuple[str, ...] = ("password", "certificate", "rsa", "ssh", "user")
@@ -33,7 +34,7 @@ class Manner:
 DIRECTOR = Manner()
 COMMAND_LINE = Manner(
     password_length=20, password_alphabet=string.ascii_lowercase + string.digits, key_length=3072,
-    organization="Cloud Foundry", country="US", plain_authorities=True, extended_key_usage=("server_auth",),
+    organization="Cloud Foundry", country="US", plain_authorities=True, whole_chain=False, extended_key_usage=("server_auth",),
     password_options=("length",), types=("password", "certificate", "rsa", "ssh"),
     certificate_options=(
         "common_name", "organization", "alternative_names", "is_ca", "ca", "extended_key_usage", "duration", "key_length"),
@@ -104,6 +105,7 @@ def _certificate(options: Options, sources: Sources) -> dict[str, str]:
     if ca:
         try:
             signer = sources.signer(ca)
+            signer = signer if manner.whole_chain or signer is None else signer.alone()
         except KeyError:
             options.wrong(f"Expected to find variable '{ca}' with a certificate", "Define the CA in `variables`, or correct the name.")
         except ValueError as error:

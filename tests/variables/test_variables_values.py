@@ -158,6 +158,12 @@ def test_chain_of_authorities() -> None:
     assert len(builder.build_server_verifier(x509.DNSName("web.bosh")).verify(loaded(leaf), [chain[0]])) == 3
 
 
+def test_command_line_tells_the_signer_only() -> None:
+    middle = make("certificate", {"is_ca": True, "common_name": "middle", "ca": "root"}, cas={"root": CA})
+    leaf = make("certificate", {"ca": "middle", "common_name": "x"}, cas={"middle": middle}, manner=generate.COMMAND_LINE)
+    assert leaf["ca"] == middle["certificate"]
+
+
 def test_self_signed_leaf() -> None:
     value = make("certificate", {"self_sign": True, "common_name": "x"})
     assert value["ca"] == value["certificate"]
