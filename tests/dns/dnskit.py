@@ -1,0 +1,133 @@
+"""Packets by hand: a second, independent reading of the format, so that the resolver's own is not what judges it."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from director.guest.dns import health
+from director.guest.dns.aliases import Aliases
+from director.guest.dns.local import Local
+from director.guest.dns.records import load
+from director.guest.dns.server import Resolver
+from director.guest.dns.upstream import Upstream
+
+KEYS = [
+    "id", "num_id", "instance_group", "group_ids", "az", "az_id", "network", "network_id", "deployment", "ip", "domain", "agent_id",
+    "instance_index",
+]
+TYPES = {"A": 1, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "ANY": 255}
+CODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
+
+
+def row(id_: str, num: str, ip: str, az: str, index: int, **changes: Any) -> list[Any]:
+    values = {
+        "id": id_, "num_id": num, "instance_group": "db", "group_ids": ["1", "7"], "az": f"z{az}", "az_id": az, "network": "default",
+        "network_id": "3", "deployment": "cf", "ip": ip, "domain": "bosh", "agent_id": f"agent-{id_}", "instance_index": index, **changes,
+    }
+    return [values[key] for key in KEYS]
+
+
+UUID_A, UUID_B = row("uuid-A", "42", "10.0.0.5", "1", 0), row("uuid-B", "43", "10.0.0.6", "2", 1)
+
+
+def records_text(rows: Sequence[Any] = (UUID_A, UUID_B), aliases: Mapping[str, Any] | None = None, version: int = 17) -> str:
+    """A records file; the host names are made of the rows."""
+    hosts = [[item[9], f"{item[0]}.{item[2]}.{item[6]}.{item[8]}.{item[10]}"] for item in rows if len(item) == len(KEYS)]
+    return json.dumps({
+        "records": hosts, "version": version, "record_keys": KEYS, "record_infos": list(rows), "aliases": dict(aliases or {})})
+
+
+def resolver(
+    text: str = "", *, files: Mapping[str, Sequence[str]] | None = None, states: health.States = health.off,
+    upstream: Upstream | None = None, recursors: bool = True,
+) -> Resolver:
+    records = load(text or records_text())
+    return Resolver(Local(records, Aliases(files or {}, records), states=states, reverse=recursors), upstream)
+
+
+def question(name: str, kind: str = "A", *, edns: int | None = None, flags: int = 0x0100, number: int = 0x1234) -> bytes:
+    labels = [label.encode() for label in name.rstrip(".").split(".") if label]
+    body = b"".join(bytes([len(label)]) + label for label in labels) + b"\0" + struct.pack("!HH", TYPES[kind], 1)
+    opt = b"\0" + struct.pack("!HHIH", 41, edns, 0, 0) if edns is not None else b""
+    return struct.pack("!HHHHHH", number, flags, 1, 0, 0, 1 if opt else 0) + body + opt
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    number: int
+    flags: int
+    name: str
+    answers: tuple[str, ...]
+    ttls: tuple[int, ...]
+    edns: int | None
+    size: int
+
+    @property
+    def code(self) -> str:
+        return CODES[self.flags & 0xF]
+
+    @property
+    def truncated(self) -> bool:
+        return bool(self.flags & 0x0200)
+
+    @property
+    def authoritative(self) -> bool:
+        return bool(self.flags & 0x0400)
+
+    @property
+    def recursion_available(self) -> bool:
+        return bool(self.flags & 0x0080)
+
+
+def read(packet: bytes) -> Reply:
+    """Raises for anything that is no valid message: wrong counts, bytes left over, pointers that do not lead back."""
+    number, flags, questions, answers, authorities, additional = struct.unpack_from("!HHHHHH", packet)
+    assert flags & 0x8000, "not an answer"
+    offset, name = 12, ""
+    for _ in range(questions):
+        name, offset = _name(packet, offset)
+        offset += 4
+    texts, ttls, edns = [], [], None
+    for _ in range(answers + authorities + additional):
+        _, offset = _name(packet, offset)
+        kind, klass, ttl, length = struct.unpack_from("!HHIH", packet, offset)
+        data = packet[offset + 10 : offset + 10 + length]
+        assert len(data) == length
+        if kind == 41:
+            edns = klass
+        else:
+            address = str(ipaddress.ip_address(data)) if kind in (1, 28) else ""
+            texts.append(address or (_name(packet, offset + 10)[0] if kind == 12 else data.hex()))
+            ttls.append(ttl)
+        offset += 10 + length
+    assert offset == len(packet), "bytes left over"
+    return Reply(number, flags, name, tuple(texts), tuple(ttls), edns, len(packet))
+
+
+def _name(packet: bytes, offset: int) -> tuple[str, int]:
+    labels, end = [], None
+    while packet[offset]:
+        length = packet[offset]
+        if length & 0xC0:
+            target = struct.unpack_from("!H", packet, offset)[0] & 0x3FFF
+            assert target < offset, "a pointer leads forward"
+            end = end or offset + 2
+            offset = target
+            continue
+        labels.append(packet[offset + 1 : offset + 1 + length].decode("latin-1"))
+        offset += 1 + length
+    return ".".join(labels) + ".", end or offset + 1
+
+
+def ask(server: Resolver, name: str, kind: str = "A", *, tcp: bool = False, **options: Any) -> Reply:
+    """One question, answered at once."""
+    replies: list[bytes] = []
+    collect: Callable[[bytes], None] = replies.append
+    server.handle(question(name, kind, **options), collect, tcp=tcp)
+    assert len(replies) == 1
+    return read(replies[0])
