@@ -84,7 +84,8 @@ def network_reason(
         return Reason("network", "addresses change", ", ".join(sorted(old_addresses)), ", ".join(sorted(new_addresses)), line)
     if "networks" not in observed.applied:
         return None
-    old = {item["network"]: _view(item) for item in observed.applied["networks"]}
+    renamed = {item.ip: item.network for item in settings if item.ip}
+    old = {renamed.get(item["ip"], item["network"]): _view(item) for item in observed.applied["networks"]}
     new = {item.network: _view(_fields(item)) for item in settings}
     if sorted(old.values()) != sorted(new.values()):
         before, after = _shown(

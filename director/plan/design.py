@@ -217,7 +217,8 @@ class _Maker:
             cpi=self._cpis.get(slot.az, ""), cloud_properties={} if properties is None else properties, env=self._env, networks=networks,
             address=address, disks=group.disks, jobs=(), packages=shared.packages, tags=request.manifest.tags, update=group.update,
             vm_resources=group.vm_resources,
-            state=self._wishes.state(group, identity, index, observed.state if observed else ""),
+            state=observed.state if observed and observed.ignored else self._wishes.state(
+                group, identity, index, observed.state if observed else ""),
             dns_domain=request.domain, use_dns_addresses=self._addressing.use_dns, use_short_dns_addresses=self._addressing.use_short,
             use_link_dns_names=self._addressing.use_link_names, group_tags=group.tags, trusted_certs_sha1=request.trusted_certs_sha1)
         return PlacedInstance(
