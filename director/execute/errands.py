@@ -55,7 +55,7 @@ def run_errand(ctx: Context, name: str, request: ErrandRequest) -> str:
     sleeping = [group for group in (owners or [errand_group]) if manifest_groups.get(group, {}).get("lifecycle") == "errand"]
     if errand_group and not owners and request.instances:
         raise ConflictError("Filtering by instances is not supported when running errand by instance group name", code=510000)
-    options = model.Options(errand_groups=tuple(sleeping), selected=tuple(sleeping) or ("",), skip_unselected=True)
+    options = model.Options(errand_groups=tuple(sleeping), selected=tuple(owners or sleeping), skip_unselected=True)
     prepared = deploy.prepare_stage(ctx, dataclasses.replace(wanted, options=options))
     targets = _targets(ctx, prepared, request, owners, errand_group)
     try:
