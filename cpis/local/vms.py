@@ -135,6 +135,8 @@ class Vms:
     def start(self, cid: str) -> None:
         """Start a machine that does not run: networks, disks, processes; after a restart of this computer, too."""
         record = self.get(cid)
+        if record["state"] == "removing":
+            raise NotFound(f"the machine {cid} is being deleted", resource=cid)
         home = self._records.home(cid)
         properties = VmProperties(**record["properties"])
         networks = [network_of(shape) for shape in record["networks"]]
@@ -168,6 +170,10 @@ class Vms:
         """Take away the machine and all that was made for it, from whatever state. Its disks stay, detached."""
         record = self._records.get(cid)
         shapes = record["networks"] if record else []
+        if record is not None and record["state"] != "removing":
+            # From here on the token makes the machine anew, whatever is still there of this one.
+            self._checkpoint("mark")
+            self._records.put(cid, {**record, "state": "removing"})
         self._checkpoint("kill")
         self._host().remove(cid)
         self._net.remove_namespace(cid, len(shapes) or 4)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from local_left import left
 
 from cpis.conformance import CASES, Case, Site, check
 from cpis.contract import Conflict, DiskRequest, Invalid, Login, Network, Unavailable, Vm, VmRequest
@@ -78,17 +79,6 @@ class World:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def left(self) -> list[str]:
-        """Everything of this director that is on the computer."""
-        mark = Names(self.state).mark
-        shell = f"""
-            ls /sys/class/net | grep {mark}; ls /run/netns 2>/dev/null | grep {mark}; nft list tables | grep {mark}
-            find /sys/fs/cgroup -name 'caisson*{mark}*'; losetup --list --noheadings | grep {self.state}
-            grep {self.state} /proc/self/mountinfo; ls -d /dev/caisson/{mark} 2>/dev/null; pgrep -af {self.state}/[v]ms
-            ls /run/systemd/nspawn/propagate 2>/dev/null | grep {mark}; ls -d {self.state} 2>/dev/null
-        """
-        return subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False).stdout.splitlines()
-
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
@@ -98,7 +88,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
     finally:
         world.cpi.clean()
-        assert world.left() == []
+        assert left(world.state) == []
 
 
 @pytest.fixture
@@ -108,7 +98,7 @@ def other(tmp_path: Path) -> Iterator[World]:
         yield world
     finally:
         world.cpi.clean()
-        assert world.left() == []
+        assert left(world.state) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
