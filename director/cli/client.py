@@ -346,7 +346,7 @@ def _refusal(method: str, path: str, response: httpx.Response) -> DirectorError:
             suggestion="Log in with 'caisson log-in', or set BOSH_CLIENT and BOSH_CLIENT_SECRET.",
         )
     if isinstance(told, dict) and isinstance(told.get("diagnostics"), list) and told["diagnostics"]:
-        return DirectorError(*[_diagnostic(item) for item in told["diagnostics"]], status=status, body=body)
+        return DirectorError(*[diagnostic_of(item) for item in told["diagnostics"]], status=status, body=body)
     if isinstance(told, dict) and told.get("description"):
         return DirectorError(str(told["description"]), code=told.get("code"), status=status, body=body)
     return DirectorError(
@@ -354,7 +354,8 @@ def _refusal(method: str, path: str, response: httpx.Response) -> DirectorError:
     )
 
 
-def _diagnostic(item: Mapping[str, Any]) -> Diagnostic:
+def diagnostic_of(item: Mapping[str, Any]) -> Diagnostic:
+    """A diagnostic in the shape the API and event lines send it."""
     where = item.get("where")
     return Diagnostic(
         summary=str(item.get("summary", "")),

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from director import diagnostics
+from director.cli.client import diagnostic_of
 from director.cli.ui import Interrupted, Ui
 from director.errors import TaskError
 
@@ -82,7 +84,7 @@ class EventReporter:
             self._ui.block(f"{event['type'].title()}: {event.get('message', '')}", "warn")
         elif event.get("error"):
             self._ui.block(("\n" if self._events else "") + prefix)
-            self._ui.block("Error: " + str(event["error"].get("message", "")).replace("\n", "\n" + indent), "bad")
+            self._ui.block("Error: " + _told(event["error"]).replace("\n", "\n" + indent), "bad")
         elif state == "started":
             self._ui.block(prefix)
             self._ui.block(title)
@@ -179,6 +181,14 @@ def _event(line: bytes) -> dict[str, Any]:
             suggestion="The task goes on. Is this a director of another version?",
         )
     return event
+
+
+def _told(error: dict[str, Any]) -> str:
+    """The message; with details and next steps where our own director sends them beside it."""
+    told = error.get("diagnostics")
+    if not isinstance(told, list) or not told:
+        return str(error.get("message", ""))
+    return diagnostics.render([diagnostic_of(item) for item in told if isinstance(item, dict)])
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

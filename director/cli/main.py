@@ -165,10 +165,6 @@ def run(args: Sequence[str], startup: Startup) -> int:
         told = diagnostics.render(error.diagnostics)
     except (KeyboardInterrupt, click.Abort):
         code, told = 130, "Stopped"
-    except BrokenPipeError:
-        # The reader of the pipe has gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
     except Interrupted as error:
         code, told = 130, str(error)
     finally:
@@ -198,8 +194,14 @@ def _ask_hidden(prompt: str) -> str:
 
 def main() -> None:
     """The console command."""
-    terminal = sys.stdout.isatty()
-    sys.exit(run(sys.argv[1:], Startup(sys.stdout, sys.stderr, os.environ, terminal, ask_hidden=_ask_hidden)))
+    startup = Startup(sys.stdout, sys.stderr, os.environ, sys.stdout.isatty(), ask_hidden=_ask_hidden)
+    try:
+        code = run(sys.argv[1:], startup)
+    except BrokenPipeError:
+        # The reader of the pipe has gone and nobody is left to tell; what Python still wants to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def _without_repeats(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...
 
 
 def _layout(rows: Sequence[tuple[Any, ...]], *, border: str, paint: Paint) -> str:
-    cells = [[(text_of(cell).replace("\r", "") or "-").split("\n") for cell in row] for row in rows]
+    cells = [[(text_of(cell).replace("\r", "").rstrip("\n") or "-").split("\n") for cell in row] for row in rows]
     count = max((len(row) for row in cells), default=0)
     widths = [max((len(line) for row in cells if place < len(row) for line in row[place]), default=0) for place in range(count)]
     out: list[str] = []

@@ -425,3 +425,13 @@ def test_task(cli: Cli) -> None:
     cli.tasks.write(number, "debug", "all of it\n")
     assert "all of it" in cli.ok("task", str(number), "--debug").out
     cli.ok("task", str(number))
+
+
+def test_a_reader_that_goes_away_is_no_traceback(offline: Cli) -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m director.cli.main docs instance_group | true"], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""

@@ -14,9 +14,13 @@ from director.cli.verbs.tasks import when
 
 def row_of(event: dict[str, Any]) -> tuple[Any, ...]:
     number = f"{event['id']} <- {event['parent_id']}" if event.get("parent_id") else event["id"]
-    context = "\n".join(f"{key}: {value}" for key, value in sorted((event.get("context") or {}).items()))
+    context = "\n".join(f"{key}: {_plain(value)}" for key, value in sorted((event.get("context") or {}).items()))
     names = ("user", "action", "object_type", "object_name", "task", "deployment", "instance")
     return (number, when(event.get("timestamp")), *(event.get(name) for name in names), context, event.get("error"))
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 HEADER = ("ID", "Time", "User", "Action", "Object Type", "Object Name", "Task ID", "Deployment", "Instance", "Context", "Error")
