@@ -6,11 +6,11 @@ SHELL := /bin/bash
 
 VENV := .venv
 PYTHON ?= python3
-CAISSON := $(VENV)/bin/caisson
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
+CAISSON := $(SUDO) $(VENV)/bin/caisson
 STATE ?= $(CURDIR)/.state
 RELEASES := $(patsubst releases/%/config/final.yml,%,$(wildcard releases/*/config/final.yml))
 APT_PACKAGES := iproute2 iptables mmdebstrap openssh-client ruby systemd-container
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 export CAISSON_STATE := $(STATE)
 export BOSH_CONFIG ?= $(STATE)/cli.yml
@@ -52,3 +52,70 @@ build:
 	@mkdir -p build
 
 lint unit test-e2e bench: | build
+
+.PHONY: unit
+unit: setup ## unit tests: fast, no machines
+	@$(VENV)/bin/python -m pytest -q -m "not e2e" tests
+
+.PHONY: test-e2e
+test-e2e: setup ## end to end: real machines, real daemons
+	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m pytest -q -m e2e tests
+
+.PHONY: test
+test: lint unit test-e2e ## everything that CI runs
+
+.PHONY: bench
+bench: setup ## figures beside their targets and peers, in build/bench.json too
+	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m tests.bench
+
+.PHONY: director
+director: setup
+	@$(CAISSON) director status >/dev/null 2>&1 || $(CAISSON) director start --alias $(BOSH_ENVIRONMENT)
+
+# A runtime config names exact versions: of each release the one uploaded last, as `-v NAME_version=VERSION`.
+define RELEASE_VERSIONS
+import json, sys
+newest = {row["name"]: row["version"].rstrip("*") for row in reversed(json.load(sys.stdin)["Tables"][0]["Rows"])}
+print(*(f"-v {name.replace('-', '_')}_version={version}" for name, version in newest.items()))
+endef
+export RELEASE_VERSIONS
+
+# Release order does not matter; each is made anew only when its content changed, and uploaded only when the director lacks it.
+.PHONY: run
+run: director ## deploy the foundation on this computer and show it
+	@echo "==> Stemcell"
+	@$(CAISSON) upload-stemcell manifests/stemcells/debian-12.yml
+	@echo "==> Releases: $(RELEASES)"
+	@for release in $(RELEASES); do $(CAISSON) upload-release --dir releases/$$release; done
+	@echo "==> Configs"
+	@$(CAISSON) update-cloud-config manifests/cloud-configs/local.yml >/dev/null
+	@$(CAISSON) update-runtime-config manifests/runtime-configs/dns.yml $$($(CAISSON) --json releases | $(VENV)/bin/python -c "$$RELEASE_VERSIONS") >/dev/null
+	@echo "==> Foundation"
+	@$(CAISSON) -d foundation deploy --fix manifests/foundation.yml
+	@echo "==> Smoke tests"
+	@$(CAISSON) -d foundation run-errand smoke-tests
+	@$(CAISSON) -d foundation instances
+	@echo
+	@echo "Try next:"
+	@echo "  eval \"\$$(make env)\"                                  then every command knows this director"
+	@echo "  caisson -d foundation ssh hello/0                      a terminal on a machine"
+	@echo "  caisson -d foundation deploy manifests/foundation.yml -o manifests/ops/scale-hello.yml --dry-run"
+	@echo "  curl -H 'Host: hello.foundation.internal' http://10.244.16.10/"
+	@echo "  make stop    end the machines and the director, keep everything      make clean    remove everything"
+
+.PHONY: env
+env: ## shell lines that let `caisson` and `bosh` find this director
+	@echo "export PATH=$(CURDIR)/$(VENV)/bin:\$$PATH CAISSON_STATE=$(STATE) BOSH_CONFIG=$(BOSH_CONFIG) BOSH_ENVIRONMENT=$(BOSH_ENVIRONMENT)"
+
+.PHONY: stop
+stop: ## end the director and the machines of this checkout; `make run` starts them again
+	@[ ! -x $(VENV)/bin/caisson ] || $(CAISSON) director stop
+	@[ ! -d $(STATE)/local ] || $(SUDO) $(VENV)/bin/python -m cpis.local.clean --stop $(STATE)/local
+
+.PHONY: clean
+clean: ## remove all: machines, disks, networks, state, environment, build results
+	@[ ! -x $(VENV)/bin/caisson ] || $(CAISSON) director stop
+	@[ ! -d $(STATE)/local ] || $(SUDO) $(VENV)/bin/python -m cpis.local.clean $(STATE)/local
+	@$(SUDO) rm -rf $(STATE) build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@$(SUDO) rm -rf releases/*/.dev_builds releases/*/dev_releases releases/*/blobs releases/*/config/blobs.yml
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} + ; rm -rf *.egg-info

@@ -23,9 +23,10 @@ CPI errors have their own tree in `cpis/contract.py`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
-from director.diagnostics import Diagnostic, render
+from director.diagnostics import Diagnostic, Where, render
 
 
 class CaissonError(Exception):
@@ -47,6 +48,14 @@ class CaissonError(Exception):
     def message(self) -> str:
         """The summaries alone, a line each: what the task's event log and the API show."""
         return "\n".join(item.sentence for item in self.diagnostics)
+
+    def at(self, place: str) -> CaissonError:
+        """The same error, whose diagnostics without a place are at `place` (an instance, a machine)."""
+        located = [
+            item if item.where is not None or place in item.summary else dataclasses.replace(item, where=Where(path=place))
+            for item in self.diagnostics
+        ]
+        return type(self)(*located)
 
     @classmethod
     def of(cls, diagnostics: Iterable[Diagnostic]) -> CaissonError:

@@ -216,7 +216,8 @@ class _Compilation:
         name, deployment = self._config.network, self._prepared.manifest.name
         with self._addresses:
             pools = Pools(self._prepared.cloud)
-            held = {item.ip for item in (*self._ctx.store.addresses.taken(""), *self._ctx.store.addresses.of(deployment))}
+            held = {item.ip for item in self._ctx.store.addresses.taken("")}
+            held |= {item.ip for item in self._ctx.store.addresses.of(deployment)}
             for address in held:
                 pools.taken.hold(number_of(address), "", "")
             pool = pools.network(name)

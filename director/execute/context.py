@@ -79,7 +79,10 @@ class Context:
 
     @contextlib.contextmanager
     def event(self, action: str, kind: str, name: str, *, instance: str = "", context: dict[str, Any] | None = None) -> Iterator[None]:
-        """An operation with an event at its beginning and one at its end, which carries the error if it failed."""
+        """An operation with an event at its beginning and one at its end, which carries the error if it failed.
+
+        An error inside is told with the instance as its place.
+        """
         def add(parent_id: int | None, error: str) -> int:
             return self.store.events.add(
                 action, kind, name, user=self.user, task=self.task_id, deployment=self.deployment, instance=instance, context=context,
@@ -91,5 +94,7 @@ class Context:
             yield
         except CaissonError as error:
             add(start, error.message)
+            if instance:
+                raise error.at(instance) from error
             raise
         add(start, "")
