@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 import time
-from typing import Any, Dict, Set
+from typing import Any, Callable, Dict, Set
 
 from .bus import Bus, BusError, Message, tls_context
 from .proxy import Full, Proxy, ProxyError
@@ -26,7 +26,12 @@ log = logging.getLogger("route-agent")
 
 
 class Agent:
-    def __init__(self, bus: Bus, proxy: Proxy, start_message: Dict[str, Any]) -> None:
+    def __init__(
+        self, bus: Bus, proxy: Proxy, start_message: Dict[str, Any], *, clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
         self._bus = bus
         self._proxy = proxy
         self._start = json.dumps(start_message).encode()
@@ -35,8 +40,7 @@ class Agent:
         self._process = ""
         self._adopted = False
         self._looked = 0.0
-        self._pruned = time.monotonic()
-        self._deaf_since = time.monotonic()
+        self._pruned = self._deaf_since = clock()
         self._next_connect = 0.0
         bus.subscribe("router.register")
         bus.subscribe("router.unregister")
@@ -44,7 +48,7 @@ class Agent:
 
     def turn(self) -> None:
         """One round: listen for up to a second, then bring HAProxy to the table."""
-        now = time.monotonic()
+        now = self._clock()
         if not self._bus.connected:
             self._connect(now)
         try:
@@ -61,7 +65,7 @@ class Agent:
 
     def _connect(self, now: float) -> None:
         if now < self._next_connect:
-            time.sleep(min(LOOK_EVERY, self._next_connect - now))
+            self._sleep(min(LOOK_EVERY, self._next_connect - now))
             return
         self._next_connect = now + RETRY_AFTER
         try:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 from .bus import Bus, BusError, tls_context
 
@@ -56,7 +56,11 @@ class Route:
 
 
 class Registrar:
-    def __init__(self, bus: Bus, routes: List[Route]) -> None:
+    def __init__(
+        self, bus: Bus, routes: List[Route], *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
         self._bus = bus
         self._routes = routes
         self._next_connect = 0.0
@@ -65,7 +69,7 @@ class Registrar:
 
     def turn(self) -> None:
         """One round of at most about a second."""
-        now = time.monotonic()
+        now = self._clock()
         try:
             if not self._bus.connected:
                 self._connect(now)
@@ -81,7 +85,7 @@ class Registrar:
 
     def _connect(self, now: float) -> None:
         if now < self._next_connect:
-            time.sleep(min(0.2, self._next_connect - now))
+            self._sleep(min(0.2, self._next_connect - now))
             return
         # Spread out, so that a bus that comes back does not meet everybody at once.
         self._next_connect = now + RETRY_AFTER * (1 + random.random())
@@ -116,7 +120,7 @@ class Registrar:
         self.draining = True
         for route in self._routes:
             route.check_due = 0.0
-            self._tend(route, time.monotonic())
+            self._tend(route, self._clock())
         if self._bus.connected:
             self._bus.flush()
 
