@@ -46,7 +46,7 @@ def run(config: DirectorConfig) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
     parts = Parts.make(config)
     queue = Tasks(parts.store, config.state, operations.handlers(parts.of_task), workers=config.workers, redactor=parts.redactor)
     made = credentials.prepare(config.state, parts.store, config.certificate_hosts, time.time())
@@ -66,6 +66,16 @@ def run(config: DirectorConfig) -> None:
     https.stop()
     queue.stop(STOP_SECONDS)
     parts.close()
+
+
+def _log_to_stderr() -> None:
+    """The director's own log. Tasks lower the level of loggers for their debug outputs; that is not for here."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for chatty in ("alembic", "director.machine.ssh", "httpx", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class _Queue:

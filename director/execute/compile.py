@@ -146,7 +146,7 @@ class _Compilation:
     def _dependencies(self, item: model.Compile, package: PackageSpec) -> list[CompiledPackageRow]:
         """Direct dependencies only, in their compiled forms."""
         keys = self._keys(item)
-        wanted = [keys.key(name, item.stemcell) for name in package.dependencies]
+        wanted = [keys.key_in_use(name, item.stemcell) for name in package.dependencies]
         rows = self._ctx.store.compiled_packages.with_keys(wanted)
         return [rows[key] for key in wanted]
 
@@ -230,8 +230,8 @@ class _Compilation:
                     suggestion="Widen the network's range, or lower compilation.workers.",
                 )
             if ip:
-                address = AddressRow(ip=ip, network=name, kind="dynamic", deployment=deployment, purpose=PURPOSE)
-                self._ctx.store.addresses.reserve([address])
+                row = AddressRow(ip=ip, network=name, kind="dynamic", deployment=deployment, purpose=PURPOSE)
+                self._ctx.store.addresses.reserve([row])
         subnet = pool.subnet_for(self._config.az) if dynamic else pool.subnet_of(number_of(ip))
         assert subnet is not None, ip
         return model.NetworkSettings(

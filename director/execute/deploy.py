@@ -131,7 +131,7 @@ def keep(ctx: Context, prepared: Prepared, *, keep_text: bool) -> None:
     stemcells = {(item.spec.stemcell_name, item.spec.stemcell_version) for item in prepared.blueprint.instances}
     with ctx.store.transaction(durable=True):
         for change in prepared.plan.changes:
-            if change.action is Action.KEEP and change.spec is not None and change.observed is not None and not change.observed.ignored:
+            if change.action is Action.KEEP and not change.frozen and change.spec is not None and change.observed is not None:
                 prepared.record(ctx, change)
         if not keep_text:
             ctx.store.deployments.update(name, manifest=prepared.wanted.manifest)

@@ -17,10 +17,8 @@ from director.execute import observe, rendering, specs
 from director.execute.context import Context
 from director.manifest import cloud_config, late, load, parse
 from director.manifest.model import CloudConfig, Manifest, Variable
-from director.plan import changes, model
+from director.plan import changes, decide, design, ids_wanted, model, number
 from director.plan.certificates import certificate_options
-from director.plan.decide import decide
-from director.plan.design import design
 from director.render.model import RenderedInstance
 from director.state.addresses import AddressRow
 from director.state.compiled_packages import CompiledPackageRow
@@ -233,40 +231,33 @@ class _Design:
     def __init__(self, ctx: Context, parsed: Parsed, observed: tuple[model.ObservedInstance, ...]) -> None:
         self._ctx, self._parsed, self._observed = ctx, parsed, observed
         self._name = parsed.manifest.name
-        wanted_count = sum(group.instances for group in parsed.manifest.instance_groups)
-        self._new_ids = tuple(ctx.new_id() for _ in range(wanted_count))
         self.ids = ctx.store.ids.all()
+        self._request = self._asked(model.Request(parsed.manifest, parsed.cloud, (), ()))
 
     def numbered(self, write: bool) -> model.Blueprint:
         """The blueprint in which every number is there: given now, or made up when nothing may be written."""
-        blueprint = design(self._request())
+        blueprint = design(self._request)
         if not blueprint.needs_ids:
             return blueprint
         if write:
             self._ctx.store.ids.assign(blueprint.needs_ids)
             self.ids = self._ctx.store.ids.all()
         else:
-            self.ids = _imagined(self.ids, blueprint.needs_ids)
-        return design(self._request())
+            self.ids = number(self.ids, blueprint.needs_ids)
+        return design(dataclasses.replace(self._request, ids=self.ids))
 
-    def _request(self) -> model.Request:
+    def _asked(self, bare: model.Request) -> model.Request:
         ctx, parsed, name = self._ctx, self._parsed, self._name
         deployment = ctx.store.deployments.find(name)
-        return model.Request(
-            manifest=parsed.manifest, cloud=parsed.cloud,
-            releases=ctx.store.releases.load([(release.name, release.version) for release in parsed.manifest.releases]),
+        return dataclasses.replace(
+            bare, releases=ctx.store.releases.load([(release.name, release.version) for release in parsed.manifest.releases]),
             stemcells=tuple(row.value for row in ctx.store.stemcells.all()), observed=self._observed,
             taken=tuple(ctx.store.addresses.taken(name)), shared_providers=ctx.store.links.shared(name),
-            first_deploy=deployment is None or not deployment.succeeded, options=parsed.wanted.options, new_ids=self._new_ids, ids=self.ids,
-            domain=ctx.director.domain, director_name=ctx.director.name, director_use_dns_addresses=ctx.director.use_dns_addresses,
+            deployments=tuple(row.name for row in ctx.store.deployments.all()),
+            first_deploy=deployment is None or not deployment.succeeded, options=parsed.wanted.options,
+            new_ids=tuple(ctx.new_id() for _ in range(ids_wanted(bare))), ids=self.ids, domain=ctx.director.domain,
+            director_name=ctx.director.name, director_use_dns_addresses=ctx.director.use_dns_addresses,
         )
-
-
-def _imagined(ids: model.NumericIds, needed: Sequence[tuple[str, str]]) -> model.NumericIds:
-    tables = {kind: dict(getattr(ids, f"{kind}s")) for kind in ("az", "network", "group", "instance")}
-    for kind, key in needed:
-        tables[kind].setdefault(key, max(tables[kind].values(), default=0) + 1)
-    return model.NumericIds(azs=tables["az"], networks=tables["network"], groups=tables["group"], instances=tables["instance"])
 
 
 def _with_states(manifest: Manifest, states: Mapping[str, str]) -> Manifest:
