@@ -111,7 +111,7 @@ def stop(config: DirectorConfig, sleep: Callable[[float], None] = time.sleep) ->
         os.kill(found.pid, signal.SIGTERM)
     waited = 0.0
     while waited < STOP_SECONDS:
-        if find(config) is None:
+        if find(config) is None and not _alive(found.pid):
             return True
         sleep(0.1)
         waited += 0.1
@@ -153,6 +153,14 @@ def _rotate(log: pathlib.Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LOG_LIMIT:
             log.rename(log.with_suffix(".log.1"))
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process is there and has not ended (a zombie has)."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _memory(pid: int) -> int:

@@ -244,6 +244,28 @@ def test_ctrl_c_leaves_the_task_and_says_how_to_follow_it(cli: Cli, monkeypatch:
     assert cli.world.store.tasks.get(1).state == "queued"
 
 
+def test_ctrl_c_for_real(cli: Cli) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+
+    cli.tasks.scripts["update_deployment"] = Script(state="queued")
+    number = cli.tasks.create(kind="update_deployment", arguments={}, description="x")
+    cli.tasks.write(number, "event", json.dumps(event("Preparing deployment", "Preparing deployment", "started", 10)) + "\n")
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from director.cli import main; main.main()"
+    environ = {**os.environ, **cli.environ}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "task", str(number)], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "\n"
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"Task {number} goes on. Follow it with 'caisson task {number}'" in err
+
+
 def test_deploy_flags_from_configs(cli: Cli) -> None:
     cli.world.store.configs.save("deploy", "default", "flags: [fix, recreate]\ninclude: [app]\n")
     cli.ok("-n", "-d", "app", "deploy", cli.file("app.yml", MANIFEST))
