@@ -9,10 +9,23 @@ from pathlib import Path
 # With --keep-unit, systemd-nspawn ends with this status when the guest wants to boot again.
 _REBOOT_STATUS = 133
 
+# With control groups of version 2 only, a group that hands controllers down must have no process itself: this script goes into one below,
+# and each boot into another.
+_DIVIDE_GROUP = """
+if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+  group=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+  mkdir -p "$group/launcher" "$group/machine"
+  echo $$ > "$group/launcher/cgroup.procs"
+  for controller in $(cat "$group/cgroup.controllers"); do echo "+$controller" > "$group/cgroup.subtree_control" || true; done
+fi
+"""
+_JOIN_GROUP = 'if [ -n "$1" ]; then echo $$ > "$1/machine/cgroup.procs"; fi; shift; exec "$@"'
+
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """One machine's boot. `lower` is the image; `home` has seed, upper, work and root; `quota` is a file system image for upper and work."""
+    """One machine's boot. `lower` is the image; `home` has seed, upper, work and root; `quota` is a block device with the
+    file system for upper and work, or nothing when those may grow with the host's."""
 
     cid: str
     machine: str
@@ -21,7 +34,7 @@ class Launch:
     namespace: str
     devices: Path
     privileged: bool = False
-    quota: Path | None = None
+    quota: str = ""
 
 
 def script(launch: Launch) -> str:
@@ -30,8 +43,8 @@ def script(launch: Launch) -> str:
     lines = ["#!/bin/sh", "set -e"]
     upper = launch.home
     inner = []
-    if launch.quota is not None:
-        inner += [f"mount -o loop,discard {shlex.quote(str(launch.quota))} {quoted['quota']}"]
+    if launch.quota:
+        inner += [f"mount -t ext4 -o discard {shlex.quote(launch.quota)} {quoted['quota']}"]
         upper = launch.home / "quota"
         inner += [f"mkdir -p {shlex.quote(str(upper / 'upper'))} {shlex.quote(str(upper / 'work'))}"]
     options = f"lowerdir={launch.home / 'seed'}:{launch.lower},upperdir={upper / 'upper'},workdir={upper / 'work'}"
@@ -41,7 +54,11 @@ def script(launch: Launch) -> str:
             "export SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes",
         ]
     boot = " ".join(shlex.quote(word) for word in nspawn(launch))
-    inner += [f"status={_REBOOT_STATUS}", f"while [ $status = {_REBOOT_STATUS} ]; do status=0; {boot} || status=$?; done", "exit $status"]
+    inner += [
+        "group=", _DIVIDE_GROUP.strip(), f"status={_REBOOT_STATUS}",
+        f"while [ $status = {_REBOOT_STATUS} ]; do status=0; /bin/sh -c {shlex.quote(_JOIN_GROUP)} sh \"$group\" {boot} || status=$?; done",
+        "exit $status",
+    ]
     lines.append(f"exec unshare --mount --propagation slave /bin/sh -ec {shlex.quote(chr(10).join(inner))}")
     return "\n".join(lines) + "\n"
 

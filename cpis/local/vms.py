@@ -153,10 +153,14 @@ class Vms:
             _, device = disks.attach_loop(self._disks.home(disk) / "data")
             disks.make_node(nodes, disk, device)
             devices.append(device)
-        quota = home / "quota.ext4"
-        if quota.exists():
-            devices.append(disks.attach_loop(quota)[1])
-        launch = Launch(cid, self._names.machine(cid), home, Path(record["image"]), namespace, nodes, properties.privileged, quota if quota.exists() else None)
+        quota = ""
+        if (home / "quota.ext4").exists():
+            self._checkpoint("quota")
+            quota, device = disks.attach_loop(home / "quota.ext4")
+            devices.append(device)
+        launch = Launch(
+            cid, self._names.machine(cid), home, Path(record["image"]), namespace, nodes, privileged=properties.privileged, quota=quota,
+        )
         write_atomically(home / "run.sh", script(launch))
         ensure_kernel_limits()
         self._checkpoint("start")

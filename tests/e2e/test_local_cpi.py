@@ -24,6 +24,8 @@ from cpis.local.names import Names
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="machines on this computer need root")]
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def key_pair() -> tuple[str, str]:
     """An OpenSSH private key and its public line."""
