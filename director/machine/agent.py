@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -213,7 +214,9 @@ class Agent:
         upload = f"{UPLOADS}/upload-{secrets.token_hex(8)}"
         actual = self.session.put_file(source, upload)
         wanted = bare(digest) if digest else actual
-        self.session.call("store_file", {"upload": upload, "target": target, "digest": wanted, "mode": mode}, timeout=300.0)
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        arguments = {"upload": upload, "target": target, "digest": wanted, "mode": mode, "size": size}
+        self.session.call("store_file", arguments, timeout=300.0)
 
     def get_file(self, path: str, target: Path, digest: str = "") -> None:
         """Copy a file from the machine, verified when a digest is given."""
@@ -319,9 +322,12 @@ class Agent:
         """Answers `Unmounted partition of ...` or `Partition of ... is not mounted`; it is not mounted at boot any more."""
         return str(self.session.call("unmount_disk", {"cid": cid}, timeout=timeout)["message"])
 
-    def migrate_disk(self, *, timeout: float = 6 * 3600.0, cancel: Cancel | None = None) -> None:
-        """Copy /var/vcap/store to the disk at /var/vcap/store_migration_target, and mount that in its place."""
-        self.session.call("migrate_disk", timeout=timeout, cancel=cancel)
+    def migrate_disk(self, cid: str = "", *, timeout: float = 6 * 3600.0, cancel: Cancel | None = None) -> None:
+        """Copy /var/vcap/store to the disk at /var/vcap/store_migration_target, and mount that in its place.
+
+        With the new disk's `cid`, one that is at /var/vcap/store already is success.
+        """
+        self.session.call("migrate_disk", {"cid": cid}, timeout=timeout, cancel=cancel)
 
     def resize_disk(self, cid: str, *, timeout: float = 600.0) -> None:
         """Grow partition and file system to the disk's size; nothing to grow is success."""
@@ -371,6 +377,11 @@ def blobs_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
     digests = [bare(str(archive.get("sha256") or archive.get("sha1") or ""))]
     digests += [bare(str(package["sha1"])) for package in (spec.get("packages") or {}).values()]
     return tuple(dict.fromkeys(digest for digest in digests if digest))
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """What `MachineState.bootstrapped` is after `bootstrap(settings)`."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_of(source: bytes) -> str:

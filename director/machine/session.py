@@ -244,11 +244,11 @@ class Session:
     def _start(self) -> AgentChannel:
         agent = self._package or package.agent()
         path = f"{BIN}/agent-{agent.digest}.pyz"
-        load = f"exec {PYTHON} -c {shlex.quote(LOADER)} {path} {agent.digest} {len(agent.data)}"
-        script = f"[ -f {path} ] && exec {PYTHON} {path} serve; {load}"
+        load = self.as_root(f"{PYTHON} -c {shlex.quote(LOADER)} {path} {agent.digest} {len(agent.data)}")
+        serve = self.as_root(f"{PYTHON} {path} serve")
         with _told(self, "Starting the agent"):
             channel = self._transport.open_session(timeout=ATTEMPT_SECONDS)
-            channel.exec_command(self.as_root(f"sh -c {shlex.quote(script)}"))
+            channel.exec_command(f"if [ -f {path} ]; then exec {serve}; else exec {load}; fi")
         started = AgentChannel(self.endpoint, channel)
         try:
             hello = started.first(HELLO_SECONDS)
@@ -271,7 +271,16 @@ class Session:
             channel = self._transport.open_session(window_size=WINDOW_BYTES, timeout=ATTEMPT_SECONDS)
             tried = "; ".join(f"[ -x {path} ] && exec {path}" for path in SFTP_SERVERS)
             channel.exec_command(self.as_root(f"sh -c {shlex.quote(tried + '; echo no sftp-server >&2; exit 127')}"))
-            self._sftp = paramiko.SFTPClient(channel)
+            try:
+                self._sftp = paramiko.SFTPClient(channel)
+            except paramiko.SSHException as error:
+                if not self._transport.is_active():
+                    raise
+                raise MachineError(Diagnostic(
+                    f"Files cannot be copied to machine '{self.endpoint.cid}'",
+                    detail=channel.recv_stderr(1000).decode("utf-8", "replace").strip(),
+                    suggestion="The image needs OpenSSH's sftp-server, and its login user sudo without a password.",
+                )) from error
         return self._sftp
 
 

@@ -58,12 +58,13 @@ class FakeMonit(monit.Monit):
         return monit.Status("", list(self.services.values()))
 
     def act(self, action: str, names: Sequence[str]) -> None:
-        self.acts.append((action, list(names)))
+        if names or action == "wake":
+            self.acts.append((action, list(names)))
         for name in names:
-            if name in self.stubborn:
+            if action == "stop" and name in self.stubborn:
                 self.services[name] = self.stubborn[name]
             else:
-                self.services[name] = self.services[name]._replace(monitor=1 if action == "start" else 0)
+                self.services[name] = self.services[name]._replace(monitor=1 if action in ("start", "monitor") else 0)
 
     def reload(self, name: str, seconds: float = 60.0) -> None:
         self.reloads += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,14 +16,15 @@ from director.guest.agent.errors import ActionError
 
 from .conftest import Machine
 
-STATUS = """<?xml version="1.0" encoding="ISO-8859-1"?><monit><server><id>x</id><incarnation>1</incarnation></server>
-<service type="5"><name>agent_1_abc123</name><status>0</status><monitor>1</monitor><pendingaction>0</pendingaction></service>
-<service type="3"><name>nginx</name><status>0</status><monitor>1</monitor><pendingaction>0</pendingaction><pid>77</pid><uptime>12</uptime>
+STATUS = """<?xml version="1.0" encoding="ISO-8859-1"?><monit id="x" incarnation="1">
+<server><poll>10</poll></server><services>
+<service name="agent_1_abc123"><type>5</type><status>0</status><monitor>1</monitor><pendingaction>0</pendingaction></service>
+<service name="nginx"><type>3</type><status>0</status><monitor>1</monitor><pendingaction>0</pendingaction><pid>77</pid><uptime>12</uptime>
 <memory><percent>0.1</percent><percenttotal>1.5</percenttotal><kilobyte>10</kilobyte><kilobytetotal>2048</kilobytetotal></memory>
 <cpu><percent>0.0</percent><percenttotal>3.5</percenttotal></cpu></service>
-<service type="3"><name>worker</name><status>512</status><monitor>2</monitor><pendingaction>3</pendingaction></service>
-<service type="3"><name>other</name><status>0</status><monitor>1</monitor><pendingaction>0</pendingaction></service>
-<servicegroups><servicegroup name="vcap"><service>nginx</service><service>worker</service></servicegroup>
+<service name="worker"><type>3</type><status>512</status><monitor>2</monitor><pendingaction>3</pendingaction></service>
+<service name="other"><type>3</type><status>0</status><monitor>1</monitor><pendingaction>0</pendingaction></service>
+</services><servicegroups><servicegroup name="vcap"><service>nginx</service><service>worker</service></servicegroup>
 <servicegroup name="else"><service>other</service></servicegroup></servicegroups></monit>"""
 
 
@@ -130,6 +133,32 @@ def test_a_service_that_cannot_be_stopped(machine: Machine) -> None:
         stop.run(machine.call())
 
 
+def test_what_is_still_alive_after_stopping_is_an_error(machine: Machine) -> None:
+    machine.monit.add("a", pid=os.getpid())  # monit unmonitors a service whose stop program failed as if it had ended
+    with pytest.raises(ActionError, match=r"^Stopping services '\[a\]' errored$"):
+        stop.run(machine.call())
+
+
+def test_drained_services_are_monitored_again_so_that_monit_stops_them(machine: Machine) -> None:
+    child = subprocess.Popen(["sleep", "100"])
+    for name, pid in (("alive", child.pid), ("dead", 0)):
+        (machine.root / name).write_text(str(pid))
+        text = f"check process {name}\n  with pidfile {machine.root / name}\n  group vcap\n"
+        (machine.host.layout.monit_jobs / f"0000_{name}.monitrc").write_text(text)
+        machine.monit.add(name, monitor=0)
+    act = machine.monit.act
+
+    def obey(action: str, names: Sequence[str]) -> None:
+        act(action, names)
+        if action == "stop":
+            child.kill()
+            child.wait()
+
+    machine.monit.act = obey  # type: ignore[method-assign]
+    stop.run(machine.call())
+    assert machine.monit.acts == [("monitor", ["alive"]), ("stop", ["alive", "dead"])]
+
+
 def test_stop_waits_for_pending_actions_first(machine: Machine) -> None:
     machine.monit.add("a", pending=True)
     call = machine.call()
@@ -159,3 +188,16 @@ def test_configuration_is_named_by_its_content(machine: Machine) -> None:
     assert machine.host.layout.monitrc.read_text() != text
     assert machine.host.layout.monitrc.stat().st_mode & 0o777 == 0o600
     assert "set daemon 10" in text
+
+
+def test_a_process_that_monit_does_not_know_to_be_back_wakes_it(machine: Machine) -> None:
+    pid_file = machine.root / "pid"
+    text = f'check process other\n  with pidfile /x\nCHECK PROCESS a MATCHING "y"\ncheck process a\n  PIDFILE {pid_file}\n  group vcap\n'
+    (machine.host.layout.monit_jobs / "0000_a.monitrc").write_text(text)
+    machine.monit.add("a", status=monit.NOT_EXISTING)
+    assert get_state.run(machine.call())["job_state"] == "failing"
+    assert machine.monit.acts == []
+    pid_file.write_text(str(os.getpid()))
+    get_state.run(machine.call())
+    assert machine.monit.acts == [("wake", [])]
+    assert (machine.monit.pid_file("other"), machine.monit.pid_file("none")) == ("/x", "")

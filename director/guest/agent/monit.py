@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import socket
 import time
@@ -26,6 +27,8 @@ GROUP = "vcap"
 UNIT = "caisson-monit.service"
 CYCLE_SECONDS = 10
 TOKEN = "agent"
+SYSTEM_TYPE = "5"
+NOT_EXISTING = 0x200
 NOT_MONITORED, MONITORED, INITIALIZING = 0, 1, 2
 
 
@@ -80,9 +83,9 @@ def parse(text: bytes) -> Status:
             members = {item.text for item in group.iter("service")}
     services = []
     generation = ""
-    for item in root.findall("service") + root.findall("services/service"):
-        name = item.findtext("name") or item.get("name") or ""
-        if item.get("type") == "5" or item.findtext("type") == "5":
+    for item in root.findall("services/service"):
+        name = item.get("name") or ""
+        if item.findtext("type") == SYSTEM_TYPE:
             generation = name.rpartition("_")[2]
         if name in members:
             services.append(_service(name, item))
@@ -99,6 +102,14 @@ def _service(name: str, item: Any) -> Service:
     )
 
 
+def lives(pid: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        return pid > 0 and Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
+
+
 class Monit:
     """The running monit of a machine."""
 
@@ -112,7 +123,7 @@ class Monit:
 
     def status(self) -> Status:
         """Raises Unavailable."""
-        return parse(self._request("GET", "/_status?format=xml&level=full", {}))
+        return parse(self._request("GET", "/_status2?format=xml", {}))
 
     def act(self, action: str, names: Sequence[str]) -> None:
         """Let monit start, stop, monitor or unmonitor services, all in one request; answers before it is done. Raises Unavailable."""
@@ -183,6 +194,27 @@ class Monit:
                 raise ActionError("Failed to reload monit: before=%s after=%s" % (before, now), self._log())
             pause = min(pause * 2, 0.25)
 
+    def pid_file(self, name: str) -> str:
+        """The path in the service's `check process`, or ''."""
+        for path in self._layout.monit_jobs.glob("*.monitrc"):
+            for block in re.split(r"(?im)^[ \t]*check[ \t]+", path.read_text()):
+                pattern = r"process[ \t]+[\"']?%s[\"']?\s.*?pidfile[ \t]+[\"']?([^\s\"']+)" % re.escape(name)
+                found = re.match(pattern, block, re.DOTALL | re.IGNORECASE)
+                if found:
+                    return found.group(1)
+        return ""
+
+    def live_pid(self, service: Service) -> int:
+        """The service's process, as monit or its pid file tells, if it lives; else 0."""
+        pid = service.pid
+        if not pid:
+            path = self.pid_file(service.name)
+            try:
+                pid = int(Path(path).read_text()) if path else 0
+            except (OSError, ValueError):
+                pid = 0
+        return pid if lives(pid) else 0
+
     def _wanted(self) -> str:
         for line in self._layout.monitrc.read_text().splitlines():
             if line.startswith("check system "):
@@ -197,7 +229,7 @@ class Monit:
 
     def _alive(self) -> bool:
         pid = self._pid()
-        return pid > 0 and Path("/proc/%d" % pid).exists()
+        return lives(pid)
 
     def _signal(self, number: int) -> None:
         pid = self._pid()

@@ -198,6 +198,9 @@ def units(host: Host, settings: Tree) -> bool:
     changed = False
     if host.agent_digest:
         changed = files.link(agent, "agent-%s.pyz" % host.agent_digest)
+        for path in host.layout.bin.glob("agent-*"):
+            if host.agent_digest not in path.name:
+                files.remove(path)
     monit = shutil.which("monit", path="/usr/sbin:/usr/bin:/sbin:/bin") or "/usr/bin/monit"
     python = shutil.which("python3") or "/usr/bin/python3"
     written = files.write(folder / BOOT_UNIT, BOOT_TEXT % (python, host.layout.inner(agent)))

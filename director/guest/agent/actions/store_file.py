@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 from .. import files
@@ -11,7 +13,8 @@ from ..host import Call
 from .base import Action
 
 
-def run(call: Call, upload: str, target: str, digest: str, mode: int) -> str:
+def run(call: Call, upload: str, target: str, digest: str, mode: int, size: int = -1) -> str:
+    """A shorter upload is one that the disk had no room for: writing over SFTP does not tell."""
     layout = call.host.layout
     source, place = layout.root / upload.lstrip("/"), layout.root / target.lstrip("/")
     for path in (source, place):
@@ -19,6 +22,13 @@ def run(call: Call, upload: str, target: str, digest: str, mode: int) -> str:
             raise InvalidArguments("'%s' is not below /var/vcap" % path)
     if not source.is_file() and place.is_file() and files.sha256(place) == files.bare(digest):
         return "present"
+    received = source.stat().st_size
+    if received < size:
+        room = os.statvfs(str(source.parent))
+        files.remove(source)
+        if room.f_bavail * room.f_frsize < size - received:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        raise ActionError("Only %d of %d bytes of %s arrived" % (received, size, target))
     actual = files.sha256(source)
     if actual != files.bare(digest):
         files.remove(source)
@@ -26,8 +36,25 @@ def run(call: Call, upload: str, target: str, digest: str, mode: int) -> str:
     place.parent.mkdir(parents=True, exist_ok=True)
     os.chown(str(source), os.getuid(), os.getgid())
     source.chmod(mode)
-    os.replace(str(source), str(Path(place)))
+    _move(source, place)
     return "stored"
+
+
+def _move(source: Path, place: Path) -> None:
+    """Whole or not at all, also to another file system, such as a persistent disk."""
+    try:
+        os.replace(str(source), str(place))
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    part = place.with_name(".%s.part" % place.name)
+    try:
+        shutil.copy2(str(source), str(part))
+        os.replace(str(part), str(place))
+    finally:
+        files.remove(part)
+        files.remove(source)
 
 
 ACTION = Action(run)
