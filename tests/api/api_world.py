@@ -95,6 +95,7 @@ class World:
         self.listening = listening
         shutil.copy(listening.template, folder / "caisson.db")
         self.store = Store(folder / "caisson.db", clock=lambda: NOW)
+        self._skip_hashing()
         self.tasks = RecordedTasks(self.store, folder / "tasks")
         self.blobs = LocalBlobstore(folder / "blobs")
         self.uploads = folder / "uploads"
@@ -113,6 +114,17 @@ class World:
         )
         listening.switch.app = app.make_app(self.services)
         self.anonymous, self.http = listening.anonymous, listening.http
+
+    def _skip_hashing(self) -> None:
+        """scrypt is slow on purpose; the administrator's right password need not be hashed in every test."""
+        real = self.store.users.authenticate
+        (known,) = [user for user in self.store.users.all() if user.name == ADMIN[0]]
+
+        def authenticate(name: str, password: str) -> Any:
+            unchanged = known in self.store.users.all()
+            return known if (name, password) == ADMIN and unchanged else real(name, password)
+
+        self.store.users.authenticate = authenticate  # type: ignore[method-assign]
 
     def _plan(self, manifest: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
         self.planned.append((manifest, options))
