@@ -193,7 +193,7 @@ class Cpi(Protocol):
         """Formats and version; works with no cloud reachable."""
 
     def create_stemcell(self, image_path: str, cloud_properties: Properties, token: str) -> str:
-        """Make an image of the file (empty file for a light stemcell) and answer its CID. Post: usable by `create_vm`, or nothing is left."""
+        """Make an image of the file (empty for a light stemcell) and answer its CID. Post: usable by `create_vm`, or nothing is left."""
 
     def delete_stemcell(self, cid: str) -> None:
         """Post: the image is gone (light: nothing happens); it having been gone is success."""

@@ -200,9 +200,8 @@ class FakeCpi:
             if made is None:
                 self._check(request)
                 networks = self._addresses(request.networks)
-                made = self._make(
-                    "vm", request.token, shape, request.metadata, power="on", networks=[dataclasses.asdict(network) for network in networks],
-                )
+                shapes = [dataclasses.asdict(network) for network in networks]
+                made = self._make("vm", request.token, shape, request.metadata, power="on", networks=shapes)
             networks = tuple(_network(shape) for shape in made["networks"])
         return Vm(made["cid"], networks, networks[0].ip)
 

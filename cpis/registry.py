@@ -17,10 +17,11 @@ TABLE: Mapping[str, str] = {
 
 
 def load(name: str, config: Mapping[str, Any]) -> Cpi:
-    """The CPI of this name with this configuration. Raises Invalid for an unknown name, and what the CPI raises for a wrong configuration."""
+    """The CPI of this name with this configuration. Raises Invalid for an unknown name or a wrong configuration."""
     if name not in TABLE:
         near = difflib.get_close_matches(name, TABLE, n=1)
-        raise Invalid(f"there is no CPI '{name}'", suggestion=f"Did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(TABLE))}")
+        suggestion = f"Did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(TABLE))}"
+        raise Invalid(f"there is no CPI '{name}'", suggestion=suggestion)
     module, _, attribute = TABLE[name].partition(":")
     cpi: Cpi = getattr(importlib.import_module(module), attribute)(config)
     return cpi

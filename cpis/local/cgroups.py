@@ -13,7 +13,7 @@ from pathlib import Path
 from cpis.contract import Unavailable
 
 _PERIOD_USEC = 100_000
-# Nodes every machine may use: null, zero, full, random, urandom, tty, console, ptmx, pts, fuse, tun. Making any node is allowed, using it is not.
+# Nodes every machine may use: null, zero, full, random, urandom, tty, console, ptmx, pts, fuse, tun. Any node may be made, but not used.
 _DEVICES = (
     "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm",
     "c 136:* rwm", "c 10:229 rwm", "c 10:200 rwm",
@@ -81,7 +81,7 @@ class Hierarchy:
             (group / "cpu.max").write_text(f"{quota or 'max'} {_PERIOD_USEC}")
 
     def close_devices(self, group: Path, devices: Sequence[str]) -> None:
-        """Leave the machine the usual nodes and the given block devices (`major:minor`); v2 steers devices by programs, which only systemd loads."""
+        """Leave the machine the usual nodes and the given block devices (`major:minor`). v2 needs programs for that: systemd's work."""
         if self.v1:
             (group / "devices.deny").write_text("a")
             for rule in (*_DEVICES, *(f"b {device} rwm" for device in devices)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from cpis.contract import (
     NotFound,
     NotSupported,
     Properties,
+    Quota,
+    Unavailable,
     Vm,
     VmRequest,
     VmResources,
@@ -72,7 +75,9 @@ class LocalCpi:
         self._snapshot_records = Records(self._state / "snapshots", "snapshot")
         self._stemcell_records = Records(self._state / "stemcells", "stemcell")
         self._net = Net(self._names, f"director '{self._director}' ({self._state})", checkpoint)
-        self._vms = Vms(self._state, self._names, self._host, self._net, self._vm_records, self._disk_records, checkpoint=checkpoint, clock=clock)
+        self._vms = Vms(
+            self._state, self._names, self._host, self._net, self._vm_records, self._disk_records, checkpoint=checkpoint, clock=clock,
+        )
 
     def _host(self) -> Host:
         """Found out at the first use, so that `info` works anywhere."""
@@ -83,11 +88,16 @@ class LocalCpi:
 
     @contextlib.contextmanager
     def _locked(self, *cids: str) -> Iterator[None]:
-        """Hold the locks of resources, in one order for all."""
-        with contextlib.ExitStack() as stack:
-            for cid in sorted({cid for cid in cids if cid and "/" not in cid}):
-                stack.enter_context(locked(self._state / "locks" / cid))
-            yield
+        """Hold the locks of resources, in one order for all. What the system refuses becomes an error of the contract."""
+        try:
+            with contextlib.ExitStack() as stack:
+                for cid in sorted({cid for cid in cids if cid and "/" not in cid}):
+                    stack.enter_context(locked(self._state / "locks" / cid))
+                yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Quota(f"this computer is full: {error}", suggestion=f"make room for {self._state}") from error
+            raise Unavailable(f"this computer refuses: {error}", resource=" ".join(cids)) from error
 
     def info(self) -> CpiInfo:
         return CpiInfo(("caisson-light", "general-tar", "caisson-rootfs"), 2)
@@ -237,7 +247,7 @@ class LocalCpi:
                 return
             device = disks.loop_of(self._disk_records.home(disk_cid) / "data")
             if device and disks.in_use(device):
-                raise Conflict(f"the disk {disk_cid} is mounted in {vm_cid}", resource=disk_cid, suggestion="unmount it in the machine first")
+                raise Conflict(f"the disk {disk_cid} is mounted in {vm_cid}", resource=disk_cid, suggestion="unmount it there first")
             (self._names.devices / vm_cid / disk_cid).unlink(missing_ok=True)
             host = self._host()
             if device and host.running(vm_cid):
@@ -281,7 +291,8 @@ class LocalCpi:
             if known is not None and known["state"] == "made":
                 return snapshot
             record = {
-                "cid": snapshot, "token": token, "disk": cid, "state": "making", "metadata": _clean_metadata(metadata), "created_at": self._clock(),
+                "cid": snapshot, "token": token, "disk": cid, "state": "making", "created_at": self._clock(),
+                "metadata": _clean_metadata(metadata),
             }
             self._checkpoint("snapshot-record")
             self._snapshot_records.put(snapshot, record)
@@ -348,7 +359,8 @@ def _check_disk(size_mib: int, properties: Properties) -> None:
     if size_mib < 1:
         raise Invalid(f"a disk must have at least 1 MiB, not {size_mib}")
     if properties:
-        raise Invalid(f"disks of this computer have no cloud properties; unknown: {', '.join(sorted(properties))}", suggestion="remove them")
+        unknown = ", ".join(sorted(properties))
+        raise Invalid(f"disks of this computer have no cloud properties; unknown: {unknown}", suggestion="remove them")
 
 
 def _clean_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -32,7 +32,7 @@ def grow(path: Path, size_mib: int) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A copy that shares blocks where the file system can, and holes where it cannot. What a guest has written to the loop device is in it."""
+    """A copy that shares blocks where the file system can, and holes where it cannot; with what a guest has written so far."""
     device = loop_of(source)
     if device:
         run(["blockdev", "--flushbufs", device])
@@ -89,7 +89,8 @@ def in_use(device: str) -> bool:
 
 
 def detach_loop(
-    path: Path, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep, wait_seconds: float = _BUSY_SECONDS,
+    path: Path,
+    *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep, wait_seconds: float = _BUSY_SECONDS,
 ) -> None:
     """Post: no loop device holds the file. Raises Conflict while a file system on it stays mounted.
 

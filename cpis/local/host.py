@@ -39,7 +39,7 @@ class Host(Protocol):
     """How machines are held on this computer. All but `start` can be repeated."""
 
     def start(self, cid: str, script: Path, limits: Limits, devices: Sequence[str]) -> None:
-        """Run a machine's script detached, in its limits. Post: it runs, or nothing of it does. `devices` are block devices, `major:minor`."""
+        """Run a machine's script detached, in its limits, with block devices (`major:minor`). Post: it runs, or nothing of it does."""
 
     def running(self, cid: str) -> bool:
         """Whether any process of the machine is there."""
@@ -93,7 +93,8 @@ def _need_kernel() -> None:
     absent = [] if "overlay" in filesystems else ["overlayfs (CONFIG_OVERLAY_FS)"]
     absent += [f"{name} namespaces" for name in _NAMESPACES if not Path("/proc/self/ns", name).exists()]
     if absent:
-        raise Unavailable(f"the kernel of this computer lacks: {', '.join(absent)}", suggestion="run on a kernel that has them, or load the module")
+        suggestion = "run on a kernel that has them, or load the module"
+        raise Unavailable(f"the kernel of this computer lacks: {', '.join(absent)}", suggestion=suggestion)
 
 
 class DirectHost:
@@ -257,7 +258,8 @@ class SystemdHost:
             properties["MemoryMax"] = f"{limits.memory_mib}M"
         if limits.cpus:
             properties["CPUQuota"] = f"{limits.cpus * 100:.0f}%"
-        command = ["systemd-run", "--quiet", "--collect", f"--unit={self._names.unit(cid)}", "--service-type=exec", f"--description=Caisson machine {cid}"]
+        command = ["systemd-run", "--quiet", "--collect", "--service-type=exec"]
+        command += [f"--unit={self._names.unit(cid)}", f"--description=Caisson machine {cid}"]
         command += [f"--property={key}={value}" for key, value in properties.items()]
         if not limits.privileged:
             allowed = ["/dev/net/tun rwm", "/dev/fuse rwm", "char-pts rwm", *(f"{_block_path(device)} rw" for device in devices)]
@@ -325,7 +327,7 @@ class SystemdHost:
         self._run(["systemctl", "set-property", "--runtime", self._names.unit(cid), f"DeviceAllow={_block_path(device)} rw"])
 
     def deny(self, cid: str, device: str) -> None:
-        # systemd can only empty the whole list; the node is gone from the machine's /dev, and a restart of the unit starts without the grant.
+        # systemd can only empty the whole list. The node is gone from the machine's /dev, and the next start is without the grant.
         del cid, device
 
     def held(self) -> list[str]:

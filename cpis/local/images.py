@@ -112,7 +112,8 @@ class Images:
             with tarfile.open(archive) as stream:
                 stream.extractall(making / "root", numeric_owner=True, filter=_root_filter)
             if not (making / "root/etc/passwd").is_file() or not (making / "root/lib/systemd/systemd").exists():
-                raise Invalid(f"{archive.name} is no root file system with systemd", suggestion="make one with mmdebstrap --include=systemd-sysv,openssh-server")
+                suggestion = "make one with mmdebstrap --include=systemd-sysv,openssh-server"
+                raise Invalid(f"{archive.name} is no root file system with systemd", suggestion=suggestion)
             making.rename(target)
         except tarfile.TarError as error:
             raise Invalid(f"{archive.name} cannot be unpacked: {error}") from error
@@ -132,7 +133,7 @@ class Images:
             "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--aptopt={options}",
             f"--include={','.join(recipe.packages)}", recipe.suite, str(making / "root"), str(sources),
         ]
-        self._progress(f"building the machine image ({recipe.suite}, {len(recipe.packages)} packages and what they need); this is done once")
+        self._progress(f"building the machine image ({recipe.suite}, {len(recipe.packages)} packages and what they need), once")
         self._follow(command)
         _keep_host_settings(making / "root", settings)
         options.unlink()
@@ -143,8 +144,8 @@ class Images:
         said: list[str] = []
         try:
             process = subprocess.Popen(
-                ["timeout", f"{_BUILD_SECONDS:.0f}", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                env=environment(),
+                ["timeout", f"{_BUILD_SECONDS:.0f}", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, errors="replace", env=environment(),
             )
         except FileNotFoundError as error:
             raise missing("timeout") from error
@@ -206,7 +207,7 @@ def _tune(root: Path, recipe: Recipe) -> None:
 
 
 def _root_filter(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-    """Keep what a root file system needs (owners, modes, absolute links); refuse ways out of it, and skip device nodes, which machines get anew."""
+    """Keep what a root file system needs (owners, modes, absolute links), refuse ways out of it, skip device nodes: machines get theirs."""
     if member.isdev():
         return None
     if member.islnk():

@@ -67,7 +67,8 @@ def nspawn(launch: Launch) -> list[str]:
     """The `systemd-nspawn` call."""
     command = [
         "systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--quiet", "--settings=no", "--link-journal=no", "--console=pipe",
-        "--resolv-conf=off", "--timezone=off", f"--machine={launch.machine}", f"--hostname={launch.cid}", f"--directory={launch.home / 'root'}",
+        "--resolv-conf=off", "--timezone=off", f"--machine={launch.machine}", f"--hostname={launch.cid}",
+        f"--directory={launch.home / 'root'}",
         f"--network-namespace-path=/run/netns/{launch.namespace}", f"--bind={launch.devices}:/dev/caisson",
     ]
     if not launch.privileged:

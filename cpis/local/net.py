@@ -65,9 +65,9 @@ def name_servers() -> list[str]:
     for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
         with contextlib.suppress(OSError):
             lines = [line.split() for line in Path(path).read_text().splitlines()]
-            found = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver" and not words[1].startswith(("127.", "::1"))]
-            if found:
-                return found
+            found = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+            if reachable := [server for server in found if not server.startswith(("127.", "::1"))]:
+                return reachable
     return []
 
 
@@ -112,11 +112,13 @@ class Net:
                 theirs = IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False)
                 if link["ifname"] == bridge:
                     if IPv4Address(info["local"]) != subnet.host:
-                        raise Conflict(f"{subnet.range} has the gateway {info['local']} already, not {subnet.host}", resource=str(subnet.range))
+                        text = f"{subnet.range} has the gateway {info['local']} already, not {subnet.host}"
+                        raise Conflict(text, resource=str(subnet.range))
                     whole = bool(_alias(bridge)) and "UP" in link.get("flags", ())
                 elif theirs.overlaps(subnet.range) and theirs.prefixlen != 32:
                     alias = _alias(link["ifname"])
-                    holder = alias.removeprefix("caisson ") if alias.startswith("caisson ") else f"the interface {link['ifname']} ({theirs})"
+                    ours = alias.startswith("caisson ")
+                    holder = alias.removeprefix("caisson ") if ours else f"the interface {link['ifname']} ({theirs})"
                     raise Conflict(
                         f"the range {subnet.range} is held by {holder}", resource=str(subnet.range),
                         suggestion="take another range in the cloud config, or delete what holds it",
@@ -310,6 +312,8 @@ def _quietly(args: Sequence[str]) -> None:
     try:
         run(args)
     except CommandFailed as error:
-        gone = ("Cannot find device", "No such file", "No such process", "does not exist", "No such device", "Bad rule", "does a matching rule")
+        gone = (
+            "Cannot find device", "No such file", "No such process", "does not exist", "No such device", "Bad rule", "does a matching rule",
+        )
         if not any(sentence in error.output for sentence in gone):
             raise

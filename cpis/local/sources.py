@@ -27,7 +27,8 @@ def debian_sources(suite: str, etc_apt: Path = Path("/etc/apt")) -> str:
     lines = list(dict.fromkeys(lines))
     if not any(f" {suite} " in line for line in lines):
         lines = [
-            f"deb {DEFAULT_MIRROR} {suite} main", f"deb {DEFAULT_MIRROR} {suite}-updates main", f"deb {DEFAULT_SECURITY} {suite}-security main",
+            f"deb {DEFAULT_MIRROR} {suite} main", f"deb {DEFAULT_MIRROR} {suite}-updates main",
+            f"deb {DEFAULT_SECURITY} {suite}-security main",
         ]
     return "\n".join(lines) + "\n"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from cpis.contract import Conflict, CpiError, Invalid, Network, NotFound, Vm, VmRequest
+from cpis.contract import Conflict, CpiError, Invalid, Network, NotFound, Unavailable, Vm, VmRequest
 from cpis.local import disks
 from cpis.local.host import Host, ensure_kernel_limits
 from cpis.local.launch import Launch, script
@@ -29,8 +29,8 @@ _GRACE_SECONDS = 10.0
 def digest_of(request: VmRequest) -> str:
     """Tells whether a token is used again for something else. Keys are not in it: they are made anew when the caller has lost them."""
     shape = {
-        "stemcell": request.stemcell_cid, "properties": dict(request.cloud_properties), "agent": request.agent_id, "user": request.login.user,
-        "networks": [dataclasses.asdict(network) for network in request.networks],
+        "stemcell": request.stemcell_cid, "properties": dict(request.cloud_properties), "agent": request.agent_id,
+        "user": request.login.user, "networks": [dataclasses.asdict(network) for network in request.networks],
     }
     return hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -89,7 +89,7 @@ class Vms:
         try:
             self.remove(cid)
         except CpiError as second:
-            raise type(error)(f"{error}; and what it had made cannot be removed: {second.message}") from error
+            raise Unavailable(f"{error}; and what it had made cannot be removed: {second.message}", resource=cid) from error
 
     def vm(self, record: Record) -> Vm:
         networks = tuple(network_of(shape) for shape in record["networks"])
@@ -106,7 +106,9 @@ class Vms:
                 if ip in taken:
                     raise Conflict(f"the address {ip} is in use by {taken[ip]}", resource=ip)
                 taken[ip] = cid
-                networks.append(dataclasses.replace(network, ip=ip, prefix_length=subnet.range.prefixlen, gateway=str(subnet.host) if not network.ip else network.gateway))
+                # A dynamic network has the way out that this computer makes; a manual one has what the cloud config says.
+                gateway = network.gateway if network.ip else str(subnet.host)
+                networks.append(dataclasses.replace(network, ip=ip, prefix_length=subnet.range.prefixlen, gateway=gateway))
             record: Record = {
                 "cid": cid, "token": request.token, "digest": digest_of(request), "state": "making", "agent_id": request.agent_id,
                 "stemcell": request.stemcell_cid, "image": str(image), "networks": [dataclasses.asdict(network) for network in networks],

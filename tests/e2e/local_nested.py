@@ -22,7 +22,8 @@ def main() -> None:
     properties = {"memory": 256, "cpus": 0.5, "ephemeral_disk": 200}
     vm = cpi.create_vm(VmRequest("vm", "agent", stemcell, properties, networks, login))
     told: dict[str, object] = {"greeting": greeting(vm.ssh_address)}
-    show = ["systemctl", "show", "-p", "MemoryMax", "-p", "CPUQuotaPerSecUSec", "-p", "DevicePolicy", "-p", "Delegate", f"caisson-*-{vm.cid}.service"]
+    show = ["systemctl", "show", "-p", "MemoryMax", "-p", "CPUQuotaPerSecUSec", "-p", "DevicePolicy", "-p", "Delegate"]
+    show += [f"caisson-*-{vm.cid}.service"]
     told["unit"] = dict(line.split("=", 1) for line in subprocess.check_output(show, text=True).split())
     disk = cpi.create_disk(DiskRequest("disk", 64))
     cpi.attach_disk(vm.cid, disk)

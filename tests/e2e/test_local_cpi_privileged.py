@@ -1,4 +1,4 @@
-"""Privileged machines: a container engine in one, and local machines in one, which is a host with systemd and control groups of version 2."""
+"""Privileged machines: a container engine in one, and local machines in one: a host with systemd and control groups v2."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from cpis.local import vms
 from cpis.local.images import recipe_of
 from cpis.local.launch import Launch, script
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="machines on this computer need root"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.skipif(os.geteuid() != 0, reason="machines on this computer need root"),
+]
 
-APT = "export DEBIAN_FRONTEND=noninteractive; apt-get -q update >/dev/null; apt-get -qy install {} >/tmp/apt.log 2>&1 || {{ tail /tmp/apt.log; false; }}"
+APT = (
+    "export DEBIAN_FRONTEND=noninteractive; apt-get -q update >/dev/null; "
+    "apt-get -qy install {} >/tmp/apt.log 2>&1 || {{ tail /tmp/apt.log; false; }}"
+)
 
 
 @pytest.fixture
