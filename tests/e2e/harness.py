@@ -104,7 +104,7 @@ class Director:
     def clean(self) -> None:
         """Remove everything of this director from the computer."""
         self.run("director", "stop", check=False)
-        subprocess.run([sys.executable, "-m", "cpis.local.clean", str(self.state)], check=True, cwd=ROOT, timeout=300)
+        subprocess.run([sys.executable, "-m", "cpis.local.clean", str(self.state / "local")], check=True, cwd=ROOT, timeout=300)
 
 
 def wait_for(question: Callable[[], Any], seconds: float, what: str, every: float = 0.1) -> Any:

@@ -25,7 +25,7 @@ LONGEST_PAUSE = 1.0
 def stop(
     ctx: Context, agent: Agent, step: Step, *, env: Mapping[str, str], drain: str, next_spec: Mapping[str, Any] | None, skip_drain: bool,
 ) -> None:
-    """pre-stop, drain, stop, post-stop. `drain` is `update` or `shutdown`. Raises ScriptFailed, Unreachable."""
+    """pre-stop (which alone is given `env`), drain, stop, post-stop. `drain` is `update` or `shutdown`. Raises ScriptFailed, Unreachable."""
     if skip_drain:
         step.status("skipped pre-stop & drain", 10)
     else:
@@ -41,7 +41,7 @@ def stop(
             raise
         ctx.log.debug(f"processes did not stop in time, going on: {error.message}")
     step.status("executing post-stop", 10)
-    agent.run_script("post-stop", env, cancel=ctx.cancel)
+    agent.run_script("post-stop", cancel=ctx.cancel)
 
 
 def start(ctx: Context, agent: Agent, step: Step, *, label: str, jobs: tuple[str, ...], watch_time: WatchTime) -> None:

@@ -1,0 +1,33 @@
+"""What end-to-end tests share. Each module has a director of its own, with its own state directory, port and range of addresses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from worksite import Site
+
+MakeSite = Callable[..., Site]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("e2e") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="machines on this computer need root"))
+
+
+@pytest.fixture(scope="module")
+def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
+    """Makes directors that are removed, with all they made, at the module's end."""
+    made: list[Site] = []
+
+    def make(net: str) -> Site:
+        folder: Path = tmp_path_factory.mktemp("site", numbered=True)
+        made.append(Site(folder, net))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.close()
