@@ -78,13 +78,20 @@ class Tasks(database.Repository):
             query = query.where(_table.c.context_id == context_id)
         return self._many(TaskRow, query if limit is None else query.limit(limit))
 
-    def claim(self, worker: str) -> TaskRow | None:
-        """Give the oldest queued task to `worker`: it is processing from now on. None when there is none."""
-        if not self._value(sa.select(sa.exists().where(_table.c.state == "queued"))):
+    def claim(self, worker: str, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> TaskRow | None:
+        """Give the oldest queued task to `worker`: it is processing from now on. None when there is none.
+
+        `only` limits it to some types, `without` leaves some out.
+        """
+        waiting = _table.c.state == "queued"
+        if chosen := list(only):
+            waiting &= _table.c.type.in_(chosen)
+        waiting &= _table.c.type.not_in(list(without))
+        if not self._value(sa.select(sa.exists().where(waiting))):
             return None  # asked often by idle workers, who shall not keep writers waiting
         now = self._db.clock()
         with self._db.write() as connection:
-            query = sa.select(_table.c.id, _table.c.started_at).where(_table.c.state == "queued").order_by(_table.c.id)
+            query = sa.select(_table.c.id, _table.c.started_at).where(waiting).order_by(_table.c.id)
             row = connection.execute(query.limit(1).with_for_update(skip_locked=True)).first()
             if row is None:
                 return None

@@ -36,6 +36,9 @@ RESUMABLE = frozenset({
     "update_deployment", "delete_deployment", "update_instance", "delete_artifacts", "delete_release", "delete_stemcell", "delete_vm",
     "delete_orphan_disks", "orphan_disk", "delete_orphan_networks", "cck_apply", "cck_scan_and_fix",
 })
+# What people wait for while deploys run: has workers of its own, so that it never queues behind them.
+LOOKING = frozenset({"vms", "ssh", "fetch_logs"})
+LOOKERS = 2
 MOST_RESUMPTIONS = 3
 CHECKPOINT_SECONDS = 30.0
 SILENCE_SECONDS = 6 * CHECKPOINT_SECONDS
@@ -46,8 +49,8 @@ CANCELLABLE = ("queued", "processing")
 
 
 class Tasks:
-    """One per director process. `handlers` maps task types to functions that answer the short result text; they are given the context and
-    the arguments, and raise CaissonError (or Cancelled from `check`)."""
+    """One per director process, with `workers` threads beside those for looking. `handlers` maps task types to functions that answer the
+    short result text; they are given the context and the arguments, and raise CaissonError (or Cancelled from `check`)."""
 
     def __init__(
         self, store: Store, state_dir: str | Path, handlers: Mapping[str, Handler], *, workers: int = 4,
@@ -142,8 +145,9 @@ class Tasks:
         self._claim = _claim(self.outputs.folder)
         self._listener = debug.install()
         self.recover()
-        names = [(f"worker-{number}", self._work) for number in range(1, self._count + 1)]
-        for name, target in (*names, ("keeper", self._keep)):
+        lanes = [(f"worker-{number}", lambda: self._work(without=LOOKING)) for number in range(1, self._count + 1)]
+        lanes += [(f"looker-{number}", lambda: self._work(only=LOOKING)) for number in range(1, LOOKERS + 1)]
+        for name, target in (*lanes, ("keeper", self._keep)):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -179,10 +183,10 @@ class Tasks:
                 self._end_lost(task)
         return requeued
 
-    def _work(self) -> None:
+    def _work(self, *, only: Collection[str] = (), without: Collection[str] = ()) -> None:
         while not self._stopping.is_set():
             try:
-                task = self._store.tasks.claim(self._worker)
+                task = self._store.tasks.claim(self._worker, only=only, without=without)
             except errors.CaissonError:
                 _logger().exception("no task can be claimed")
                 task = None

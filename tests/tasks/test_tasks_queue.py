@@ -137,8 +137,8 @@ def test_cancel_between_claim_and_run(make_tasks: MakeTasks, store: Store) -> No
     task_id = tasks.create("x", {}, "x")
     claim = store.tasks.claim
 
-    def claim_then_cancel(worker: str) -> Any:
-        task = claim(worker)
+    def claim_then_cancel(worker: str, **lane: Any) -> Any:
+        task = claim(worker, **lane)
         if task is not None:
             tasks.cancel(task.id)
         return task
@@ -171,6 +171,15 @@ def test_error_that_cancelling_caused_counts_as_cancelled(make_tasks: MakeTasks)
     assert begun.wait(10)
     tasks.cancel(task_id)
     assert tasks.wait(task_id, 10).state == "cancelled"
+
+
+def test_looking_does_not_wait_for_deploys(make_tasks: MakeTasks) -> None:
+    tasks = make_tasks({"update_deployment": waits, "vms": lambda *_: "looked"}, workers=1)
+    long = [tasks.create("update_deployment", {}, "x") for _ in range(3)]
+    assert tasks.wait(tasks.create("vms", {}, "x"), 10).result == "looked"
+    assert tasks.get(long[2]).state == "queued"
+    for task_id in reversed(long):
+        tasks.cancel(task_id)
 
 
 def test_cancel_many(make_tasks: MakeTasks) -> None:
