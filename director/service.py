@@ -19,7 +19,7 @@ from cpis import registry
 from director.api import app, credentials, server, services, uploads
 from director.api.config import DirectorConfig
 from director.blobs import LocalBlobstore
-from director.execute import context, journal, prepare
+from director.execute import context, journal, prepare, upkeep
 from director.execute.clouds import Clouds
 from director.machine import keys, session
 from director.machine.agent import Agent
@@ -53,6 +53,7 @@ def run(config: DirectorConfig) -> None:
     upload_folder = config.state / "uploads"
     upload_folder.mkdir(exist_ok=True, mode=0o700)
     uploads.sweep(upload_folder, parts.store)
+    upkeep.sweep_blobs(parts.store, parts.blobs, time.time())
     info = services.DirectorInfo(name=config.name, uuid=parts.director.uuid, version=f"{director.__version__} (00000000)", cpi=config.cpi)
     https = server.HttpsServer(
         app.make_app(services.Services(

@@ -135,7 +135,7 @@ def ssh(ctx: Context, rows: list[InstanceRow], command: str, *, user: str = "", 
             }
         return {
             "command": "setup", "status": "success", "ip": vm.address, "host_public_key": access.host_public_key, "id": row.id,
-            "index": row.index, "job": row.group,
+            "index": row.index, "job": row.group, **({"port": vm.ssh_port} if vm.ssh_port != 22 else {}),
         }
 
     pairs = with_machines(ctx, rows)

@@ -92,7 +92,8 @@ def _targets(ctx: Context, prepared: Prepared, request: ErrandRequest, owners: l
         raise NotFoundError(
             f"Errand '{request.errand}' doesn't exist", code=UNKNOWN, suggestion="See which there are: caisson errands.",
         )
-    _refuse_stopped(ctx, found)
+    # Without filters every instance of the deployment counts as selected. Source: planning contract, section 17.
+    _refuse_stopped([target.spec for target in found] if request.instances else [item.spec for item in prepared.blueprint.instances])
     return found
 
 
@@ -108,12 +109,12 @@ def _matches(spec: model.InstanceSpec, group: str, wanted: str, among: list[Targ
     return not wanted or wanted in (spec.id, str(spec.index))
 
 
-def _refuse_stopped(ctx: Context, targets: list[Target]) -> None:
-    stopped = [f"'{target.spec.name}'" for target in targets if target.spec.state != "started"]
+def _refuse_stopped(specs: list[model.InstanceSpec]) -> None:
+    stopped = [f"'{spec.name}'" for spec in specs if spec.state != "started"]
     if stopped:
         raise ConflictError(Diagnostic(
             f"Instance(s) {','.join(stopped)} is stopped, unable to run errand. Maybe start vm?",
-            suggestion="Start it: caisson start GROUP/ID.",
+            suggestion="Start it: caisson start GROUP/ID; or say where the errand is to run: --instance GROUP/ID.",
         ))
 
 

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import datetime
 
+from director.blobs import LocalBlobstore
 from director.diagnostics import Diagnostic
 from director.errors import ConflictError, NotFoundError
 from director.execute.context import Context
 from director.execute.steps import disks
 from director.manifest import load
 from director.release import versions
+from director.state import Store
 from director.state.stemcells import StemcellRow
 
 RELEASE_IN_USE, VERSION_IN_USE, STEMCELL_IN_USE, ACTIVE_DISK = 30007, 30008, 50004, 520000
 KEPT = 2
+LOGS_KEPT_SECONDS = 86400.0
+
+
+def sweep_blobs(store: Store, blobs: LocalBlobstore, now: float) -> int:
+    """Remove what no row knows (a director died between writing a blob and its row), and packed logs that are a day old.
+
+    Only while no task runs. Answers how many were removed.
+    """
+    stale = [blob_id for blob_id in blobs.ids() if store.blobs.find(blob_id) is None]
+    stale += [row.id for row in store.blobs.of_kind("logs") if row.created_at < now - LOGS_KEPT_SECONDS]
+    for blob_id in stale:
+        store.blobs.delete(blob_id)
+        blobs.delete(blob_id)
+    return len(stale)
 
 
 def delete_release(ctx: Context, name: str, version: str = "", *, force: bool = False) -> str:
