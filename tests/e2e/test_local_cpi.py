@@ -20,6 +20,7 @@ from cpis.conformance import CASES, Case, Site, check
 from cpis.contract import Conflict, DiskRequest, Invalid, Login, Network, Unavailable, Vm, VmRequest
 from cpis.local import LocalCpi
 from cpis.local.disks import loop_of
+from cpis.local.images import recipe_of
 from cpis.local.names import Names
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="machines on this computer need root")]
@@ -237,3 +238,18 @@ def test_twenty_at_once(world: World) -> None:
         list(pool.map(world.wait, vms))
         list(pool.map(lambda vm: world.cpi.delete_vm(vm.cid), vms))
     assert not [name for name in os.listdir("/sys/class/net") if Names(world.state).mark in name]
+
+
+def test_a_machine_from_an_archive(world: World, tmp_path: Path) -> None:
+    """A heavy stemcell is any root file system with systemd and sshd; it goes with its record, once nobody stands on it."""
+    image = world.cpi._images.path(recipe_of("debian-12"))
+    subprocess.run(["tar", "-C", str(image), "-cf", str(tmp_path / "root.tar"), "."], check=True)
+    stemcell = world.cpi.create_stemcell(str(tmp_path / "root.tar"), {}, "archive")
+    vm = world.cpi.create_vm(VmRequest("from-archive", "a", stemcell, {}, world.network(0), world.login))
+    world.wait(vm)
+    assert world.ssh(vm, "systemctl is-system-running --wait").strip() == "running"
+    with pytest.raises(Conflict, match="in use"):
+        world.cpi.delete_stemcell(stemcell)
+    world.cpi.delete_vm(vm.cid)
+    world.cpi.delete_stemcell(stemcell)
+    assert not (world.state / "stemcells" / stemcell).exists()
