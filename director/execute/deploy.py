@@ -12,7 +12,7 @@ from director.execute.prepare import Prepared, Wanted, json_ready, prepare
 from director.execute.progress import Stage
 from director.execute.recover import recover
 from director.execute.steps import scripts
-from director.execute.steps.create_vm import create_vm, wish_of
+from director.execute.steps.create_vm import create_vm
 from director.execute.steps.delete_instance import delete_instance
 from director.execute.steps.update_instance import update_instance
 from director.manifest import load, parse
@@ -79,10 +79,8 @@ def create_missing_vms(ctx: Context, prepared: Prepared) -> None:
     stage = ctx.log.stage("Creating missing vms", len(missing))
 
     def create(change: model.Change) -> None:
-        assert change.spec is not None
         with stage.step(change.label):
-            create_vm(ctx, wish_of(ctx, change.spec, prepared.resolved(change.id)))
-            prepared.record_vm(ctx, change)
+            create_vm(ctx, prepared.wish(ctx, change))
 
     parallel.each(missing, create, ctx.threads, ctx.check)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from director.execute import observe, rendering, specs
 from director.execute.context import Context
+from director.execute.steps.create_vm import VmWish, wish_of
 from director.manifest import cloud_config, late, load, parse
 from director.manifest.model import CloudConfig, Manifest, Variable
 from director.plan import changes, decide, design, ids_wanted, model, number
@@ -108,9 +109,10 @@ class Prepared:
             variable_set_id=self.variable_set_id,
         )
 
-    def record_vm(self, ctx: Context, change: model.Change) -> None:
-        """Its machine is new and has nothing on it yet."""
-        ctx.store.instances.update(change.id, applied=json_ready(changes.record_vm(change)), dirty=True)
+    def wish(self, ctx: Context, change: model.Change) -> VmWish:
+        """The machine that an instance is to get."""
+        spec = self._spec(change.id)
+        return wish_of(ctx, spec, self.resolved(change.id), applied=json_ready(changes.record_vm(change)))
 
     def write_down(self, ctx: Context) -> None:
         """Instances and addresses of the plan, before anything is done in a cloud. Raises ConflictError for an address taken meanwhile."""

@@ -24,6 +24,7 @@ class VmWish:
     """A VM to make: plain data, all that is needed to make the same one again after a crash.
 
     `instance_id` is empty for a compilation VM. `cloud_properties`, `env` and the networks' properties have no placeholders any more.
+    `applied` is what the instance's row says of its machine from the moment there is one.
     """
 
     deployment: str
@@ -40,10 +41,12 @@ class VmWish:
     networks: tuple[dict[str, Any], ...]
     metadata: dict[str, str]
     disk_cids: tuple[str, ...] = ()
-    active: bool = True
+    applied: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def wish_of(ctx: Context, spec: model.InstanceSpec, resolved: Mapping[str, Any], *, compiling: str = "") -> VmWish:
+def wish_of(
+    ctx: Context, spec: model.InstanceSpec, resolved: Mapping[str, Any], *, applied: Mapping[str, Any] | None = None, compiling: str = "",
+) -> VmWish:
     """The VM that an instance wants. `resolved` has `cloud_properties`, `env` and `networks` (name -> cloud properties), filled in."""
     stemcell = ctx.store.stemcells.find(spec.stemcell_name, spec.stemcell_version, spec.cpi)
     if stemcell is None:
@@ -62,7 +65,7 @@ def wish_of(ctx: Context, spec: model.InstanceSpec, resolved: Mapping[str, Any],
         cloud_properties=_with_resources(ctx, spec, dict(resolved["cloud_properties"])), env=settings.vm_env(filled, ctx.director.name),
         networks=tuple(_network(network, resolved["networks"][network.network]) for network in spec.networks),
         metadata={**metadata, "compiling": compiling} if compiling else metadata,
-        disk_cids=tuple(disk.cid for disk in disks if disk.active),
+        disk_cids=tuple(disk.cid for disk in disks if disk.active), applied=dict(applied or {}),
     )
 
 
@@ -88,11 +91,13 @@ def order_vm(ctx: Context, token: str, wish: VmWish) -> VmRow:
     def record(made: contract.Vm) -> None:
         ctx.store.vms.add(VmRow(
             cid=made.cid, token=token, deployment=wish.deployment, agent_id=wish.agent_id, instance_id=wish.instance_id or None,
-            cpi=wish.cpi, active=wish.active, az=wish.az, stemcell_name=wish.stemcell_name, stemcell_version=wish.stemcell_version,
+            cpi=wish.cpi, active=True, az=wish.az, stemcell_name=wish.stemcell_name, stemcell_version=wish.stemcell_version,
             address=made.ssh_address, ssh_port=made.ssh_port, ssh_user=LOGIN_USER, host_public_key=host_key.public_line,
             networks=[dataclasses.asdict(network) for network in made.networks],
         ))
         if wish.instance_id:
+            # Together with the machine: a director that dies now must not believe that the new machine is the old one.
+            ctx.store.instances.update(wish.instance_id, applied=wish.applied, dirty=True)
             ctx.store.dns.forget_acknowledgement(wish.instance_id)
 
     made = ctx.journal.perform(

@@ -25,7 +25,10 @@ LONGEST_PAUSE = 1.0
 def stop(
     ctx: Context, agent: Agent, step: Step, *, env: Mapping[str, str], drain: str, next_spec: Mapping[str, Any] | None, skip_drain: bool,
 ) -> None:
-    """pre-stop (which alone is given `env`), drain, stop, post-stop. `drain` is `update` or `shutdown`. Raises ScriptFailed, Unreachable."""
+    """pre-stop (which alone is given `env`), drain, stop, post-stop. `drain` is `update` or `shutdown`.
+
+    Raises ScriptFailed, Unreachable.
+    """
     if skip_drain:
         step.status("skipped pre-stop & drain", 10)
     else:

@@ -9,7 +9,7 @@ from director.execute.context import Context
 from director.execute.prepare import Prepared
 from director.execute.progress import Step
 from director.execute.steps import blobs, disks, scripts
-from director.execute.steps.create_vm import create_vm, prepare_machine, wish_of
+from director.execute.steps.create_vm import create_vm, prepare_machine
 from director.execute.steps.delete_vm import delete_vm
 from director.machine.agent import Agent
 from director.plan import model, settings
@@ -117,8 +117,7 @@ class _Update:
 
     def _replace_vm(self, apply_spec: dict[str, Any]) -> Agent:
         self.step.status("creating VM", 0)
-        self.vm = create_vm(self.ctx, wish_of(self.ctx, self.spec, self.prepared.resolved(self.change.id)))
-        self.prepared.record_vm(self.ctx, self.change)
+        self.vm = create_vm(self.ctx, self.prepared.wish(self.ctx, self.change))
         agent = self._agent()
         blobs.send(self.ctx, agent, apply_spec, self.prepared)
         return agent
