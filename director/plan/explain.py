@@ -64,8 +64,10 @@ def digest(plan: Plan) -> str:
 
 
 def reason_text(reason: Reason) -> str:
-    """`kind: text (before -> after), manifest line N`."""
+    """`kind: text (before -> after), manifest line N`. Where both are the same, they name what changed and not its value."""
     values = f" ({reason.before or 'nothing'} -> {reason.after or 'nothing'})" if reason.before or reason.after else ""
+    if reason.before and reason.before == reason.after:
+        values = f" ({reason.before})"
     line = f", manifest line {reason.line}" if reason.line is not None else ""
     return f"{reason.kind}: {reason.text}{values}{line}"
 
