@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -316,14 +315,12 @@ def test_only_max_in_flight_machines_at_a_time(site: Site) -> None:
 
 
 def test_locks_are_seen_while_a_deploy_runs(site: Site) -> None:
-    follower = site.director.begin("-d", "life", "restart", "probe/2")
-    try:
+    with site.director.begin("-d", "life", "restart", "probe/2") as follower:
         rows = wait_for(lambda: site.director.rows("locks"), 30, "the deployment's lock")
         assert rows[0]["resource"] == "life"
         assert site.director.rows("-d", "life", "instances"), "reads are answered meanwhile"
-    finally:
-        follower.send_signal(signal.SIGCONT)
-        assert follower.wait(60) == 0
+        follower.communicate(timeout=60)
+    assert follower.returncode == 0
     assert site.director.rows("locks") == []
 
 
@@ -348,6 +345,7 @@ def test_events_tell_who_did_what(site: Site) -> None:
 
 
 def test_delete_leaves_nothing(site: Site) -> None:
+    site.listener.take()
     site.director.run("-d", "life", "delete-deployment")
     told = site.listener.take()
     assert told == dict.fromkeys(PROBES, [
