@@ -12,6 +12,7 @@
     |   +-- Unreachable       no connection, or the connection was lost
     |   +-- HostKeyChanged    the machine shows another key than the pinned one
     |   +-- AgentError        the agent answered with an error
+    |   |   +-- NotFetched    the machine could not fetch a blob itself
     |   +-- ScriptFailed      a job's script ended badly
     +-- CloudError            a cloud refused or failed (the CPI's error is its cause)
     +-- TaskError             a task ended in error
@@ -105,6 +106,10 @@ class HostKeyChanged(MachineError):
 
 class AgentError(MachineError):
     """The agent answered with an error."""
+
+
+class NotFetched(AgentError):
+    """The machine could not fetch a blob itself."""
 
 
 class ScriptFailed(MachineError):

@@ -17,9 +17,11 @@ from typing import Any
 import director
 from cpis import registry
 from director.api import app, credentials, server, services, uploads
+from director.api import blobs as api_blobs
 from director.api.config import DirectorConfig
-from director.blobs import LocalBlobstore
+from director.blobs import LocalBlobstore, Signer
 from director.execute import context, journal, prepare, upkeep
+from director.execute.blob_urls import BlobUrls
 from director.execute.clouds import Clouds
 from director.machine import keys, session
 from director.machine.agent import Agent
@@ -39,6 +41,7 @@ BOOT_SECONDS = 120.0
 ANSWER_SECONDS = 10.0
 RESOLVER_FILES = (pathlib.Path("/run/systemd/resolve/resolv.conf"), pathlib.Path("/etc/resolv.conf"))
 STOP_SECONDS = 5.0
+LINK_SECONDS = 1800.0  # as long as a machine is given to fetch a blob
 
 
 def run(config: DirectorConfig) -> None:
@@ -59,6 +62,7 @@ def run(config: DirectorConfig) -> None:
         app.make_app(services.Services(
             store=parts.store, blobs=parts.blobs, tasks=_Queue(queue), planner=parts.preview, director=info, uploads=upload_folder,
             clock=time.time, certificate=made.certificate, cpis=parts.clouds.names(),
+            signer=parts.signer,
         )), made, config.host, config.port)
     queue.start()
     https.start()
@@ -112,6 +116,7 @@ class Parts:
     renderer: Renderer
     director: context.Director
     redactor: Redactor
+    signer: Signer | None
 
     @classmethod
     def make(cls, config: DirectorConfig) -> Parts:
@@ -127,7 +132,10 @@ class Parts:
         )
         cloud = registry.load(config.cpi, {"state_dir": str(config.state / config.cpi), "director": config.name})
         clouds = Clouds(cloud, registry.load, lambda: _cpi_config(store))
-        return cls(config, store, LocalBlobstore(config.state / "blobs"), vault, clouds, Renderer(), who, redactor)
+        return cls(
+            config, store, LocalBlobstore(config.state / "blobs"), vault, clouds, Renderer(), who, redactor,
+            _signer(store, vault) if config.blobs_url else None,
+        )
 
     def of_task(self, task: TaskContext) -> context.Context:
         """Surroundings for one task, with connections of its own."""
@@ -160,7 +168,14 @@ class Parts:
             machines=Machines(lambda endpoint: self._connect(endpoint, cancel)), renderer=self.renderer,
             journal=journal.Journal(self.store, self.vault, sleep, task_id or None), log=log, cancel=cancel, check=check, clock=time.time,
             sleep=sleep, new_id=lambda: str(uuid.uuid4()), user=user, task_id=task_id, deployment=deployment,
+            blob_urls=self._blob_urls(),
         )
+
+    def _blob_urls(self) -> BlobUrls | None:
+        if (signer := self.signer) is None:
+            return None
+        ca = (credentials.folder(self.config.state) / "ca.pem").read_text()
+        return BlobUrls(lambda blob_id: api_blobs.link(signer, self.config.blobs_url, blob_id, LINK_SECONDS), ca)
 
     def _connect(self, endpoint: Endpoint, cancel: threading.Event) -> Agent:
         """A machine that was ready once answers soon or not at all; a new one is given time to boot."""
@@ -193,6 +208,12 @@ class _QuietStage:
 class _QuietStep:
     def status(self, text: str, progress: int) -> None:
         pass
+
+
+def _signer(store: Store, vault: Vault) -> Signer:
+    """Links keep their meaning over a restart."""
+    sealed = store.settings.get_or_make("blob-links-secret", lambda: vault.seal(secrets.token_hex(32)))
+    return Signer(bytes.fromhex(vault.unseal(sealed)), time.time)
 
 
 def _login(path: pathlib.Path) -> keys.KeyPair:

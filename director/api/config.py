@@ -5,15 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 
+from director.errors import UsageError
+
 PORT = 25555
+EVERYWHERE = ("0.0.0.0", "::")
+_BLOBS_URL = re.compile(r"https://(?:([A-Za-z0-9.-]+)|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?/?")
 
 
 @dataclasses.dataclass(frozen=True)
 class DirectorConfig:
     """`state` is the folder that holds everything; `hosts` are further names and addresses for the certificate, `cpi` the
-    director's own cloud: what is used where no CPI config names another."""
+    director's own cloud: what is used where no CPI config names another. `blobs_url` is `https://HOST:PORT` under which machines
+    reach this director to fetch blobs themselves; where it is empty, blobs travel over SSH. Raises UsageError when it is another."""
 
     state: pathlib.Path
     host: str = "127.0.0.1"
@@ -22,14 +28,29 @@ class DirectorConfig:
     workers: int = 3
     hosts: tuple[str, ...] = ()
     cpi: str = "local"
+    blobs_url: str = ""
+
+    def __post_init__(self) -> None:
+        if self.blobs_url and not _BLOBS_URL.fullmatch(self.blobs_url):
+            raise UsageError(
+                "The URL under which machines fetch blobs must be https://HOST or https://HOST:PORT",
+                suggestion="Give '--blobs-url' the scheme, the host and the port only, such as https://10.0.0.6:25555.",
+            )
+
+    @property
+    def local_host(self) -> str:
+        """Where this computer reaches the director."""
+        return "127.0.0.1" if self.host in EVERYWHERE else self.host
 
     @property
     def url(self) -> str:
-        return f"https://{self.host}:{self.port}"
+        return f"https://{self.local_host}:{self.port}"
 
     @property
     def certificate_hosts(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((self.host, "127.0.0.1", "localhost", *self.hosts)))
+        found = _BLOBS_URL.fullmatch(self.blobs_url)
+        for_machines = (found[1] or found[2],) if found else ()
+        return tuple(dict.fromkeys((self.local_host, "127.0.0.1", "localhost", *self.hosts, *for_machines)))
 
     @property
     def pid_file(self) -> pathlib.Path:

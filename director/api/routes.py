@@ -12,6 +12,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from director.api import (
+    blobs,
     calls,
     configs,
     deployments,
@@ -48,6 +49,7 @@ class Row:
 ROWS: tuple[Row, ...] = (
     Row("GET", "/info", info.show, anyone=True),
     Row("GET", "/director/certificate_expiry", info.certificates),
+    Row("GET", "/signed/blobs/{id}", blobs.fetch, anyone=True),
     # Tasks
     Row("GET", "/tasks", tasks.index),
     Row("POST", "/tasks/cancel", tasks.cancel_many, JSON),

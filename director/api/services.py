@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from director.blobs import LocalBlobstore
+from director.blobs import LocalBlobstore, Signer
 from director.state import store
 
 
@@ -46,7 +46,8 @@ class DirectorInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Services:
-    """`uploads` is a folder on the state's file system for archives on their way to a task; `certificate` the server's own."""
+    """`uploads` is a folder on the state's file system for archives on their way to a task; `certificate` the server's own.
+    `signer` checks the links of machines; without one none is honoured."""
 
     store: store.Store
     blobs: LocalBlobstore
@@ -57,3 +58,4 @@ class Services:
     clock: Callable[[], float]
     certificate: pathlib.Path | None = None
     cpis: tuple[str, ...] = ("",)
+    signer: Signer | None = None

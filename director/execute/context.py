@@ -12,6 +12,7 @@ from cpis import contract
 from director.blobs import LocalBlobstore
 from director.errors import CaissonError
 from director.execute import progress
+from director.execute.blob_urls import BlobUrls
 from director.execute.clouds import Clouds
 from director.execute.journal import Journal
 from director.machine.agent import Agent
@@ -39,7 +40,8 @@ class Director:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """One operation's surroundings. `cancel` is set when the task is to end, `check` raises Cancelled then; `sleep` takes seconds."""
+    """One operation's surroundings. `cancel` is set when the task is to end, `check` raises Cancelled then; `sleep` takes seconds.
+    `blob_urls` is there where machines may fetch blobs themselves."""
 
     director: Director
     store: Store
@@ -59,6 +61,7 @@ class Context:
     task_id: int
     deployment: str = ""
     threads: int = 16
+    blob_urls: BlobUrls | None = None
 
     def cpi(self, name: str) -> contract.Cpi:
         """The CPI of that name in the CPI config, or the director's own for the empty name."""

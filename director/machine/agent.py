@@ -205,9 +205,12 @@ class Agent:
         """Copy a blob to the machine; the machine verifies the digest. Raises AgentError when it is wrong or the disk is full."""
         self.store_file(source, f"{BLOBS}/{bare(digest)}", digest=digest, mode=0o600)
 
-    def fetch_blob(self, url: str, digest: str, *, headers: Mapping[str, str] | None = None, timeout: float = 1800.0) -> None:
-        """Let the machine fetch a blob itself (3 tries, 5 s apart) and verify it. The URL is a secret: it is logged nowhere."""
-        self.session.call("fetch_blob", {"url": url, "digest": digest, "headers": dict(headers or {})}, timeout=timeout)
+    def fetch_blob(self, url: str, digest: str, *, ca: str, timeout: float = 1800.0, cancel: Cancel | None = None) -> None:
+        """Let the machine fetch a blob itself (3 tries, 5 s apart) from an https URL whose certificate `ca` (PEM) signed, and verify it.
+
+        Raises NotFetched when the URL gives nothing. The URL is a secret: it is logged nowhere.
+        """
+        self.session.call("fetch_blob", {"url": url, "digest": digest, "ca": ca}, timeout=timeout, cancel=cancel)
 
     def store_file(self, source: Path | bytes, target: str, *, digest: str = "", mode: int = 0o644) -> None:
         """Copy a file to `target`, whole or not at all: to a temporary place, verified there, moved."""

@@ -13,7 +13,7 @@ from typing import Any
 import paramiko
 
 from director.diagnostics import Diagnostic
-from director.errors import AgentError, Cancelled, MachineError, ScriptFailed, Unreachable
+from director.errors import AgentError, Cancelled, MachineError, NotFetched, ScriptFailed, Unreachable
 from director.machine.agent import Cancel, Tree
 from director.machine.endpoint import Endpoint
 
@@ -172,6 +172,8 @@ def _error(endpoint: Endpoint, action: str, error: Tree) -> MachineError | Cance
         return Cancelled(message)
     if kind == "script_failed":
         return ScriptFailed(Diagnostic(message, detail=output, suggestion="The whole output is in the machine's logs: `caisson logs`."))
+    if kind == "not_fetched":
+        return NotFetched(Diagnostic(message, detail=output))
     if kind == "disk_full":
         return AgentError(Diagnostic(
             message, detail=output, suggestion=f"Give machine '{endpoint.cid}' a bigger disk, or remove what fills it (`caisson ssh`).",

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from director.api import app, services
 from director.api.credentials import Credentials
 from director.api.server import HttpsServer
-from director.blobs import LocalBlobstore
+from director.blobs import LocalBlobstore, Signer
 from director.cli import client as cli_client
 from director.errors import CaissonError
 from director.state import Store
@@ -111,6 +111,7 @@ class World:
             uploads=self.uploads,
             clock=lambda: NOW,
             certificate=listening.credentials.certificate,
+            signer=Signer(b"s" * 32, lambda: NOW),
         )
         listening.switch.app = app.make_app(self.services)
         self.anonymous, self.http = listening.anonymous, listening.http

@@ -23,16 +23,22 @@ ALIAS = "local"
         "caisson director start",
         "caisson director status",
         "caisson director start --state /srv/caisson --port 25556 --alias second",
+        "caisson director start --host 0.0.0.0 --blobs-url https://10.0.0.6:25555",
         "caisson director stop",
     )
 )
 @click.argument("action", type=click.Choice(["start", "stop", "status", "run"]))
 @click.option("--state", default="", help="Folder that holds everything [CAISSON_STATE, /var/lib/caisson]")
-@click.option("--host", default="127.0.0.1", help="Address to listen on [127.0.0.1]")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 is all of them [127.0.0.1]")
 @click.option("--port", type=int, help=f"Port to listen on [{PORT}]")
 @click.option("--name", default="caisson", help="Name of the director [caisson]")
 @click.option("--workers", type=int, default=3, help="Tasks at once [3]")
 @click.option("--cpi", default="local", help="The director's own cloud [local]")
+@click.option(
+    "--blobs-url", default="", metavar="URL",
+    help="https://HOST:PORT under which machines reach this director, which must listen there (--host). They then fetch packages "
+    "themselves by links that expire; machines that cannot are sent them over SSH, as all are without it",
+)
 @click.option("--alias", default="", help=f"Remember it under this alias [{ALIAS}]")
 def command(session: Session, action: str, state: str, alias: str, port: int | None, **given: Any) -> None:
     """Start, stop or look at the director of this computer; 'run' stays in the foreground."""
@@ -83,7 +89,7 @@ def _client(session: Session, config: DirectorConfig) -> Client | None:
     made = credentials.read(config.state)
     if made is None:
         return None
-    return session.client_of(Endpoint(config.host, config.port, made.ca.read_text(), made.user, made.password))
+    return session.client_of(Endpoint(config.local_host, config.port, made.ca.read_text(), made.user, made.password))
 
 
 def _answers(session: Session, config: DirectorConfig) -> bool:

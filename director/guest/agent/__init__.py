@@ -14,7 +14,8 @@ Protocol: one JSON object per line, UTF-8.
     director  {"cancel": int}                            the request ends with an error of kind `cancelled`, or as it ended before
 
 Error kinds: `failed` (the action's own sentence), `script_failed` (a job's script; `output` holds its last lines), `cancelled`,
-`disk_full`, `unknown` (no such action), `invalid` (arguments), `internal` (a defect; `output` holds the traceback).
+`disk_full`, `not_fetched` (a blob's URL gave nothing), `unknown` (no such action), `invalid` (arguments), `internal` (a defect;
+`output` holds the traceback).
 
 Requests may overlap. Actions marked asynchronous run one at a time, in order, also across two agents on one machine (a file
 lock); the others run at once beside them. Arguments of actions that are not loggable never reach the agent's log.

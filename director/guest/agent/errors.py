@@ -20,6 +20,12 @@ class ScriptFailed(ActionError):
     kind = "script_failed"
 
 
+class NotFetched(ActionError):
+    """A blob's URL was not reached, or answered otherwise: the director can send the blob itself."""
+
+    kind = "not_fetched"
+
+
 class InvalidArguments(ActionError):
     """The request's arguments are wrong."""
 
