@@ -138,8 +138,14 @@ def main() -> int:
     )
     registrar = Registrar(bus, [Route(route, config["host"]) for route in config["routes"]])
     wishes: List[int] = []
+
+    def wish(got: int, _frame: object) -> None:
+        wishes.append(got)
+        if got == signal.SIGTERM and not bus.connected:
+            sys.exit(0)  # without a bus nothing can be taken back, and dialling one that is gone takes a while
+
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda got, _frame: wishes.append(got))
+        signal.signal(number, wish)
     while signal.SIGTERM not in wishes:
         if wishes and not registrar.draining:
             _take_back(registrar)
