@@ -93,7 +93,9 @@ class Net:
             if not held:
                 self._checkpoint("bridge")
                 alias = f"caisson {self._owner} {subnet.range}"[:_ALIAS_LIMIT]
-                batch = [] if any(link["ifname"] == bridge for link in links) else [f"link add {bridge} type bridge"]
+                # An address of its own: else it takes that of a port, another one whenever machines come and go, and all who remember
+                # the old one send into the void until they ask again, for a quarter of a minute.
+                batch = [] if any(link["ifname"] == bridge for link in links) else [f"link add {bridge} address {mac_of(str(subnet.host))} type bridge"]
                 batch += [f"addr replace {subnet.host}/{subnet.range.prefixlen} dev {bridge}", f"link set {bridge} mtu {_mtu()} up"]
                 _batch(batch)
                 run(["ip", "link", "set", bridge, "alias", alias])
