@@ -16,6 +16,7 @@ from typing import Any
 
 import director
 from cpis import registry
+from director import memory
 from director.api import app, credentials, server, services, uploads
 from director.api import blobs as api_blobs
 from director.api.config import DirectorConfig
@@ -46,12 +47,14 @@ LINK_SECONDS = 1800.0  # as long as a machine is given to fetch a blob
 
 def run(config: DirectorConfig) -> None:
     """Be the director until SIGTERM or SIGINT. Running tasks are left to the next start, which takes them up."""
+    memory.keep_small()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     _log_to_stderr()
     parts = Parts.make(config)
-    queue = Tasks(parts.store, config.state, operations.handlers(parts.of_task), workers=config.workers, redactor=parts.redactor)
+    handlers = {kind: memory.giving_back(handle) for kind, handle in operations.handlers(parts.of_task).items()}
+    queue = Tasks(parts.store, config.state, handlers, workers=config.workers, redactor=parts.redactor)
     made = credentials.prepare(config.state, parts.store, config.certificate_hosts, time.time())
     upload_folder = config.state / "uploads"
     upload_folder.mkdir(exist_ok=True, mode=0o700)
