@@ -95,7 +95,8 @@ class Net:
                 alias = f"caisson {self._owner} {subnet.range}"[:_ALIAS_LIMIT]
                 # An address of its own: else it takes that of a port, another one whenever machines come and go, and all who remember
                 # the old one send into the void until they ask again, for a quarter of a minute.
-                batch = [] if any(link["ifname"] == bridge for link in links) else [f"link add {bridge} address {mac_of(str(subnet.host))} type bridge"]
+                made = any(link["ifname"] == bridge for link in links)
+                batch = [] if made else [f"link add {bridge} address {mac_of(str(subnet.host))} type bridge"]
                 batch += [f"addr replace {subnet.host}/{subnet.range.prefixlen} dev {bridge}", f"link set {bridge} mtu {_mtu()} up"]
                 _batch(batch)
                 run(["ip", "link", "set", bridge, "alias", alias])
