@@ -70,6 +70,7 @@ bench: setup ## figures beside their targets and peers, in build/bench.json too
 
 .PHONY: director
 director: setup
+	@[ ! -d $(STATE)/local ] || $(SUDO) $(VENV)/bin/python -m cpis.local.power on $(STATE)/local
 	@$(CAISSON) director status >/dev/null 2>&1 || $(CAISSON) director start --alias $(BOSH_ENVIRONMENT)
 
 # A runtime config names exact versions: of each release the one uploaded last, as `-v NAME_version=VERSION`.
@@ -110,7 +111,7 @@ env: ## shell lines that let `caisson` and `bosh` find this director
 .PHONY: stop
 stop: ## end the director and the machines of this checkout; `make run` starts them again
 	@[ ! -x $(VENV)/bin/caisson ] || $(CAISSON) director stop
-	@[ ! -d $(STATE)/local ] || $(SUDO) $(VENV)/bin/python -m cpis.local.clean --stop $(STATE)/local
+	@[ ! -d $(STATE)/local ] || $(SUDO) $(VENV)/bin/python -m cpis.local.power off $(STATE)/local
 
 .PHONY: clean
 clean: ## remove all: machines, disks, networks, state, environment, build results

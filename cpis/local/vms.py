@@ -172,6 +172,15 @@ class Vms:
         self._checkpoint("stop")
         self._host().stop(cid, _GRACE_SECONDS if graceful else 0)
 
+    def halt(self, cid: str) -> None:
+        """Stop the machine and take away all but its files; `start` makes it whole again."""
+        record = self._records.get(cid)
+        self.stop(cid, graceful=True)
+        self._let_go(cid, len(record["networks"]) if record else 0)
+        for disk in self.attached(cid):
+            disks.detach_loop(self._disks.home(disk) / "data")
+        self._drop_nodes(cid)
+
     def remove(self, cid: str) -> None:
         """Take away the machine and all that was made for it, from whatever state. Its disks stay, detached."""
         record = self._records.get(cid)
@@ -181,20 +190,11 @@ class Vms:
             self._checkpoint("mark")
             self._records.put(cid, {**record, "state": "removing"})
         self._checkpoint("kill")
-        self._host().remove(cid)
-        self._net.remove_namespace(cid, len(shapes) or 4)
+        self._let_go(cid, len(shapes))
         for disk in self.attached(cid):
             self.release(disk)
-        home = self._records.home(cid)
-        if (home / "quota.ext4").exists():
-            disks.detach_loop(home / "quota.ext4")
         self._checkpoint("remove-devices")
-        nodes = self._names.devices / cid
-        if nodes.is_dir():
-            shutil.rmtree(nodes)
-        # systemd-nspawn that was killed leaves its folder for mounts to pass on.
-        with contextlib.suppress(FileNotFoundError):
-            (_NSPAWN_FOLDERS / self._names.machine(cid)).rmdir()
+        self._drop_nodes(cid)
         self._checkpoint("remove-files")
         self._records.empty(cid)
         # In one lock with the record, or the last two machines would each leave the bridge to the other.
@@ -203,6 +203,22 @@ class Vms:
             for span in spans - self._ranges(without=cid):
                 self._net.remove_bridge(span)
             self._records.remove(cid)
+
+    def _let_go(self, cid: str, interfaces: int) -> None:
+        """Processes, network, quota: what the machine holds of this computer beside its disks."""
+        self._host().remove(cid)
+        self._net.remove_namespace(cid, interfaces or 4)
+        quota = self._records.home(cid) / "quota.ext4"
+        if quota.exists():
+            disks.detach_loop(quota)
+
+    def _drop_nodes(self, cid: str) -> None:
+        nodes = self._names.devices / cid
+        if nodes.is_dir():
+            shutil.rmtree(nodes)
+        # systemd-nspawn that was killed leaves its folder for mounts to pass on.
+        with contextlib.suppress(FileNotFoundError):
+            (_NSPAWN_FOLDERS / self._names.machine(cid)).rmdir()
 
     def _ranges(self, without: str) -> set[IPv4Network]:
         return {

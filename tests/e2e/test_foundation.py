@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from harness import ROOT, wait_for
+from local_left import left
 from worksite import Site, done_once, stages, vm_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -25,7 +28,7 @@ MACHINES = sum(GROUPS.values())
 
 
 @pytest.fixture(scope="module")
-def site(make_site: Callable[[str], Site]) -> Iterator[Site]:
+def site(make_site: Callable[[str], Site]) -> Site:
     """A director with the releases uploaded and the configs set, in a range of its own; nothing deployed."""
     site = make_site(NET)
     director = site.director
@@ -38,7 +41,7 @@ def site(make_site: Callable[[str], Site]) -> Iterator[Site]:
     flags = [flag for name, version in versions.items() for flag in ("-v", f"{name}_version={version}")]
     director.run("update-runtime-config", "manifests/runtime-configs/dns.yml", *flags)
     site.write("foundation.yml", _moved("foundation.yml"))
-    yield site
+    return site
 
 
 def _moved(path: str) -> str:
@@ -69,9 +72,17 @@ def _made(site: Site, effect: str, since: int = 0) -> int:
     return sum(row["effect"] == effect and row["state"] == "done" for row in site.journal(since))
 
 
+def _power(site: Site, position: str) -> None:
+    subprocess.run([sys.executable, "-m", "cpis.local.power", position, str(site.cloud)], check=True, cwd=ROOT, timeout=120)
+
+
+def _rows(site: Site) -> list[dict[str, str]]:
+    return site.director.rows("-d", "foundation", "instances", "--details")
+
+
 def _running(site: Site) -> dict[str, str]:
     """Instance -> VM, after a look that all processes run."""
-    rows = site.director.rows("-d", "foundation", "instances", "--details")
+    rows = _rows(site)
     assert {row["process_state"] for row in rows} == {"running"}
     assert {group: sum(row["instance"].startswith(f"{group}/") for row in rows) for group in GROUPS} == GROUPS
     return vm_of(rows)
@@ -113,7 +124,7 @@ def _visits() -> int:
 def test_first_deploy_survives_the_directors_death(site: Site) -> None:
     """Killed while machines are made, after those that compile are gone."""
     _killed(
-        site, lambda: len([row for row in site.query("select * from vms where instance_id is not null")]) >= 4, "four machines are made",
+        site, lambda: len(site.query("select * from vms where instance_id is not null")) >= 4, "four machines are made",
         "deploy", str(site.folder / "foundation.yml"),
     )
     _running(site)
@@ -131,7 +142,8 @@ def test_every_part_answers_through_its_own_protocol(site: Site) -> None:
 def test_deploying_again_changes_nothing(site: Site) -> None:
     machines, rows = _running(site), len(site.journal())
     site.director.run("-d", "foundation", "deploy", str(site.folder / "foundation.yml"))
-    assert not [title for title in stages(site.task_events(site.last_task())) if title.startswith(("Updating", "Creating", "Deleting", "Compiling"))]
+    work = ("Updating", "Creating", "Deleting", "Compiling")
+    assert not [title for title in stages(site.task_events(site.last_task())) if title.startswith(work)]
     assert _running(site) == machines
     assert len(site.journal()) == rows
 
@@ -171,6 +183,20 @@ def test_update_survives_the_directors_death(site: Site) -> None:
     assert _made(site, "create_vm", since) == replaced
     _whole(site)
     _smoke(site)
+
+
+def test_machines_come_back_after_a_power_cut(site: Site) -> None:
+    """As after a restart of this computer: jobs and disks are there again without a deploy."""
+    machines, visits = _running(site), _visits()
+    site.director.stop()
+    _power(site, "off")
+    assert left(site.cloud, files=False) == []
+    _power(site, "on")
+    site.director.start()
+    wait_for(lambda: {row["process_state"] for row in _rows(site)} == {"running"}, 60, "all processes run again", every=1)
+    assert _running(site) == machines
+    wait_for(lambda: _routed()[0] == 200, 30, "the route is back")
+    assert _visits() > visits
 
 
 def test_nothing_is_left_of_it(site: Site) -> None:
