@@ -53,8 +53,9 @@ def run(config: DirectorConfig) -> None:
         signal.signal(number, lambda *_: stop.set())
     _log_to_stderr()
     parts = Parts.make(config)
-    handlers = {kind: memory.giving_back(handle) for kind, handle in operations.handlers(parts.of_task).items()}
-    queue = Tasks(parts.store, config.state, handlers, workers=config.workers, redactor=parts.redactor)
+    queue = Tasks(
+        parts.store, config.state, operations.handlers(parts.of_task), workers=config.workers, redactor=parts.redactor,
+        afterwards=memory.give_back)
     made = credentials.prepare(config.state, parts.store, config.certificate_hosts, time.time())
     upload_folder = config.state / "uploads"
     upload_folder.mkdir(exist_ok=True, mode=0o700)
@@ -67,6 +68,7 @@ def run(config: DirectorConfig) -> None:
             clock=time.time, certificate=made.certificate, cpis=parts.clouds.names(),
             signer=parts.signer,
         )), made, config.host, config.port)
+    memory.settle()
     queue.start()
     https.start()
     logging.getLogger(__name__).info("listening on %s:%s", *https.address)

@@ -55,8 +55,9 @@ class Tasks:
     def __init__(
         self, store: Store, state_dir: str | Path, handlers: Mapping[str, Handler], *, workers: int = 4,
         clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep, redactor: Redactor | None = None,
-        resumable: Collection[str] = RESUMABLE,
+        resumable: Collection[str] = RESUMABLE, afterwards: Callable[[], object] = lambda: None,
     ) -> None:
+        """`afterwards` is called by the worker when a task has ended and everybody may know it."""
         self.redactor = redactor or Redactor()
         self.outputs = Outputs(Path(state_dir) / "tasks")
         self._store = store
@@ -65,6 +66,7 @@ class Tasks:
         self._clock = clock
         self._sleep = sleep
         self._resumable = resumable
+        self._afterwards = afterwards
         self._worker = str(uuid.uuid4())
         self._keeper = Keeper(store, self._lost)
         self._changed = threading.Condition()
@@ -196,6 +198,7 @@ class Tasks:
                 except (errors.CaissonError, OSError):
                     # Its row stays as it is: silent from now on, so it becomes a timeout, or the next director takes it up.
                     _logger().exception("the end of task %s cannot be recorded", task.id)
+                self._afterwards()
                 continue
             with self._changed:
                 if not self._stopping.is_set():
