@@ -10,7 +10,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 CAISSON := $(SUDO) $(VENV)/bin/caisson
 STATE ?= $(CURDIR)/.state
 RELEASES := $(patsubst releases/%/config/final.yml,%,$(wildcard releases/*/config/final.yml))
-APT_PACKAGES := iproute2 iptables mmdebstrap openssh-client ruby systemd-container
+APT_PACKAGES := e2fsprogs iproute2 mmdebstrap nftables openssh-client openssl procps ruby systemd-container
 
 export CAISSON_STATE := $(STATE)
 export BOSH_CONFIG ?= $(STATE)/cli.yml
