@@ -112,6 +112,7 @@ class FakeCpi:
         self._lock = threading.RLock()
         self.calls: dict[str, int] = {}
         self.log: list[tuple[str, str]] = []
+        self._last: dict[str, int] = {}
         self._resources: dict[str, Resource] = json.loads(self._file.read_text()) if self._file and self._file.exists() else {}
 
     # How a call goes
@@ -167,7 +168,8 @@ class FakeCpi:
         used = len(self._of(kind))
         if limit is not None and used >= limit:
             raise Quota(f"quota of {plural} is used up", limit=str(limit), used=str(used), suggestion=f"delete {plural}, or ask for more")
-        number = 1 + max((int(cid.rpartition("-")[2]) for cid, r in self._resources.items() if r["kind"] == kind), default=0)
+        there = (int(cid.rpartition("-")[2]) for cid, r in self._resources.items() if r["kind"] == kind)
+        self._last[kind] = number = 1 + max(self._last.get(kind, 0), *there, 0)  # no cloud gives a CID twice
         resource: Resource = {
             "kind": kind, "cid": f"{kind}-{number:06d}", "token": token, "shape": json.loads(json.dumps(shape)),
             "metadata": _clean(metadata), "created_at": self._clock(), "director": self._director, **more,

@@ -20,6 +20,9 @@ from director.plan import model
 from director.plan.model import Action
 
 
+ALL = 1_000_000
+
+
 def deploy(ctx: Context, wanted: Wanted) -> str:
     """Make the deployment what the manifest says. The task's result. Runs under the deployment's lock; after a crash, run again."""
     name = parse.check_body(load.load_yaml(wanted.manifest, wanted.file))
@@ -31,12 +34,28 @@ def deploy(ctx: Context, wanted: Wanted) -> str:
 def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False) -> None:
     """Recover, plan, do, keep, tell. `keep_text` leaves the stored manifest's text as the operator wrote it."""
     before = ctx.store.deployments.get(name)
+    began = _began(ctx, name)
     with ctx.event("update" if before.succeeded else "create", "deployment", name):
         recover(ctx, name)
-        prepared = prepare_stage(ctx, wanted)
+        prepared = prepare_stage(ctx, dataclasses.replace(wanted, options=_taken_up(ctx, wanted.options, began)))
         perform(ctx, prepared)
         keep(ctx, prepared, keep_text=keep_text)
         post_deploy(ctx, prepared)
+
+
+def _began(ctx: Context, name: str) -> float | None:
+    """When a director that died began this very task; None when it begins now."""
+    events = ctx.store.events.select(task=str(ctx.task_id), object_type="deployment", object_name=name, limit=ALL)
+    return events[-1].timestamp if events else None
+
+
+def _taken_up(ctx: Context, options: model.Options, began: float | None) -> model.Options:
+    """What this task has recreated or restarted before its director died is not done a second time."""
+    if began is None:
+        return options
+    events = ctx.store.events.select(task=str(ctx.task_id), object_type="instance", limit=ALL)
+    ended = {event.instance.partition("/")[2] for event in events if event.parent_id is not None and not event.error}
+    return dataclasses.replace(options, began=began, ended=tuple(sorted(ended)))
 
 
 def prepare_stage(ctx: Context, wanted: Wanted) -> Prepared:

@@ -43,7 +43,7 @@ def _observed(ctx: Context, row: InstanceRow, vm: VmRow | None, states: dict[str
             processes={process.name: process.state for process in state.processes} if state else {},
         )
     disks = tuple(
-        model.ObservedDisk(disk.cid, disk.size_mib, dict(disk.cloud_properties), disk.name)
+        model.ObservedDisk(disk.cid, disk.size_mib, dict(disk.cloud_properties), disk.name, disk.created_at)
         for disk in ctx.store.disks.of_instance(row.id) if disk.active
     )
     held = tuple(model.Reservation(item.network, item.ip, item.kind) for item in ctx.store.addresses.of_instance(row.id))

@@ -146,7 +146,7 @@ class _Deciding:
         silent = observed.vm.agent_state == "unresponsive"
         if silent or self.wishes.recreate(group, observed, spec.index):
             yield Reason("recreate", "the agent does not respond" if silent else "its machine was asked to be recreated")
-        if self._options.recreate_persistent_disks and observed.disks and self.wishes.selected(spec.group, spec.id, spec.index):
+        if self.wishes.renew(group, observed, spec.index):
             yield Reason("recreate_persistent_disks", "its persistent disk was asked to be recreated")
         yield from changes.vm_reasons(placed, digests, line)
         found: Sequence[Reason | None] = (

@@ -69,6 +69,7 @@ class ObservedDisk:
     size_mib: int
     cloud_properties: Tree = dataclasses.field(default_factory=_tree)
     name: str = ""
+    created_at: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +144,8 @@ class Options:
     """Of one deploy. `recreate` and `restart` are limited to `selected` (`GROUP` or `GROUP/INDEX-OR-UUID`) when it is not empty.
 
     With `skip_unselected` nothing at all happens to what is not selected. `errand_groups` are errand groups whose machines are wanted now.
+    An operation that is taken up again after its director died has `began` then, and `ended` updates of these instances (ids): what it
+    has recreated, restarted or renewed already is not asked for a second time.
     """
 
     recreate: bool = False
@@ -156,6 +159,8 @@ class Options:
     skip_drain: tuple[str, ...] = ()
     skip_unselected: bool = False
     errand_groups: tuple[str, ...] = ()
+    began: float | None = None
+    ended: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Wishes:
         return STARTED if asked in _REQUESTS else asked or recorded or STARTED
 
     def restart(self, group: InstanceGroup, instance_id: str, index: int) -> bool:
-        return self.request(group, instance_id, index) == "restart"
+        return self.request(group, instance_id, index) == "restart" and instance_id not in self._options.ended
 
     def recreate(self, group: InstanceGroup, observed: ObservedInstance, index: int) -> bool:
         """Asked for, and old enough when an age was given."""
@@ -51,7 +51,19 @@ class Wishes:
         if not asked and not (self._options.recreate and self.selected(group.name, observed.id, index)):
             return False
         limit, made = self._options.recreate_created_before, observed.vm.created_at if observed.vm else None
+        if self._own(made):
+            return False
         return limit is None or observed.dirty or made is None or made < limit
+
+    def renew(self, group: InstanceGroup, observed: ObservedInstance, index: int) -> bool:
+        """Whether its persistent disks are to be replaced."""
+        if not self._options.recreate_persistent_disks or not self.selected(group.name, observed.id, index):
+            return False
+        return any(not self._own(disk.created_at) for disk in observed.disks)
+
+    def _own(self, made: float | None) -> bool:
+        """Made by this operation, before its director died."""
+        return made is not None and self._options.began is not None and made >= self._options.began
 
 
 def check(

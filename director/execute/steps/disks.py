@@ -97,23 +97,28 @@ class Disks:
         """A new disk takes the place of the current one, with its content. On failure the current one stays the active one."""
         new = self._half_made(disk, current) or self._make(disk)
         migrates = current is not None and not disk.name
-        if current is not None and migrates:
+        if current is not None and migrates and not self._has_moved(current, new):
             self._attach(current)
         try:
             self._attach(new)
             if migrates:
-                self._agent.migrate_disk(cancel=self._ctx.cancel)
+                self._agent.migrate_disk(new.cid, cancel=self._ctx.cancel)
         except MachineError:
             self._release(new)
             raise
         self._ctx.store.disks.activate(new.cid)
         return new.cid
 
+    def _has_moved(self, current: DiskRow, new: DiskRow) -> bool:
+        """Whether the content is on the new disk already: it alone is mounted, since the current one is mounted first and goes last."""
+        mounted = self._agent.list_disk()
+        return new.cid in mounted and current.cid not in mounted
+
     def _half_made(self, disk: DiskRef, current: DiskRow | None) -> DiskRow | None:
         """The new disk of a change that a crash interrupted."""
         return next((
             row for row in self._rows()
-            if not row.active and row.name == disk.name and _same(row, disk) and (current is None or row.cid != current.cid)
+            if not row.active and row.name == disk.name and _same(row, disk) and (current is None or row.created_at > current.created_at)
         ), None)
 
     def _make(self, disk: DiskRef) -> DiskRow:

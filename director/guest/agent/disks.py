@@ -147,6 +147,21 @@ class Disks:
         except BaseException:
             self._shell.run(["mount", "-o", "remount,rw", str(self._layout.store)], check=False)
             raise
+        self._take_place(new, old)
+
+    def moved(self, cid: str) -> bool:
+        """Whether the migration to this disk is done; one that ended between its last copy and its last mount is completed.
+
+        The store is unmounted only after all of it was copied, so the new disk mounted alone tells that its content is whole.
+        """
+        if self.cid_at("store") == cid:
+            return True
+        if self.cid_at("store_migration_target") != cid or self.source_of(self._layout.store):
+            return False
+        self._take_place(cid, "")
+        return True
+
+    def _take_place(self, new: str, old: str) -> None:
         partition = self._path_of(self.source_of(self._layout.migration_target), new)
         self.unmount_at(self._layout.store)
         self.unmount_at(self._layout.migration_target)

@@ -1,0 +1,142 @@
+"""The director dies after any effect, on its database, the cloud or a machine; a new one runs the same task again and ends it.
+
+Every operation runs once; after each of its effects a twin is kept, which is what a kill -9 in that moment would leave. Each twin then
+does the operation from the start, as the queue does with the task of a dead director.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MANIFEST
+from fakes import World
+
+from director.execute import delete, errands, states
+
+BIGGER = MANIFEST.replace("persistent_disk_type: small", "persistent_disk_type: big")
+FEWER = MANIFEST.replace("instances: 2", "instances: 1")
+OTHER = MANIFEST.replace("greeting: hello", "greeting: bye")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An operation on a deployment (`deployed`: after a first deploy), how many VMs and disks it makes in the cloud (`compiling`: besides
+    those that compile), and what is so afterwards."""
+
+    act: Callable[[World], Any]
+    after: Callable[[World], None]
+    vms: int = 0
+    disks: int = 0
+    deployed: bool = True
+    compiling: bool = False
+
+
+def runs(*groups: tuple[str, int]) -> Callable[[World], None]:
+    """All instances run, and exactly these machines are there."""
+    def after(world: World) -> None:
+        machines = [world.machine(group, index) for group, count in groups for index in range(count)]
+        assert all(machine.running and machine.supervised == (group_of(machine.spec),) for machine in machines)
+        assert len(world.fleet.machines) == len(machines)
+        assert set(world.machine("db").mounts) == {"store"}
+        seen = len(world.fleet.calls)
+        world.task += 1
+        world.deploy(world.store.deployments.get("app").manifest or "")
+        assert {call.action for call in world.fleet.calls[seen:]} <= {"get_state"}, "all is as it should be: nothing is left to do"
+
+    return after
+
+
+def group_of(spec: dict[str, Any]) -> str:
+    return str(spec["name"])
+
+
+def state(request: str, group: str, index: str = "") -> Callable[[World], Any]:
+    return lambda world: states.change_state(world.context, "app", states.StateRequest(request, group, index))
+
+
+def grown(world: World) -> None:
+    runs(("db", 1), ("web", 2))(world)
+    cid = world.machine("db").mounts["store"]
+    row = world.store.disks.get(cid)
+    assert row.active and row.size_mib == 128
+    assert world.fleet.contents[cid][0] == "started", "what was on the old disk is on the new one"
+    assert [disk.size_mib for disk in world.store.disks.orphans()] == [64]
+
+
+def detached(world: World) -> None:
+    assert len(world.fleet.machines) == 2
+    assert world.store.disks.of("app")[0].active
+
+
+def gone(world: World) -> None:
+    assert world.fleet.machines == {}
+    assert world.store.deployments.all() == []
+    assert [disk.orphan_deployment for disk in world.store.disks.all()] == ["app"]
+    assert world.store.addresses.taken("") == []
+
+
+CASES = {
+    "first deploy": Case(lambda world: world.deploy(MANIFEST), runs(("db", 1), ("web", 2)), 3, 1, deployed=False, compiling=True),
+    "update in place": Case(lambda world: world.deploy(OTHER), runs(("db", 1), ("web", 2))),
+    "recreate": Case(lambda world: world.deploy(MANIFEST, recreate=True), runs(("db", 1), ("web", 2)), 3),
+    "bigger disk": Case(lambda world: world.deploy(BIGGER), grown, 0, 1),
+    "scale down": Case(lambda world: world.deploy(FEWER), runs(("db", 1), ("web", 1))),
+    "stop hard": Case(state("detached", "db"), detached),
+    "restart": Case(state("restart", "web"), runs(("db", 1), ("web", 2))),
+    "delete": Case(lambda world: delete.delete_deployment(world.context, "app"), gone),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_director_that_died_anywhere_is_taken_over(name: str, world: World, tmp_path: Path) -> None:
+    case = CASES[name]
+    if case.deployed:
+        world.deploy(MANIFEST)
+    before = len(world.cloud.made)
+    world.task += 1
+    twins: list[tuple[str, World]] = []
+    seen = world.dump()
+
+    def keep(effect: str) -> None:
+        nonlocal seen
+        found = world.dump()
+        if found != seen:
+            seen = found
+            twins.append((effect, world.twin(tmp_path / f"twin-{len(twins)}")))
+
+    world.effect = keep
+    case.act(world)
+    world.effect = lambda effect: None
+    assert len(twins) > 5
+    check(case, world, before)
+    problems = []
+    for number, (effect, twin) in enumerate(twins):
+        try:
+            case.act(twin)
+            check(case, twin, before)
+        except Exception as error:
+            problems.append(f"{number} (after {effect}, {after_what(twins, number)}): {type(error).__name__}: {error}"[:600])
+        finally:
+            twin.close()
+    assert problems == []
+
+
+def check(case: Case, world: World, before: int) -> None:
+    case.after(world)
+    assert world.leaks() == []
+    made = [kind for kind, _ in world.cloud.made[before:]]
+    if not case.compiling:
+        assert made.count("vm") == case.vms
+    assert made.count("disk") == case.disks
+    tokens = [token for _, token in world.cloud.made]
+    assert len(tokens) == len(set(tokens))
+
+
+def after_what(twins: list[tuple[str, World]], number: int) -> str:
+    """The calls on the way there."""
+    calls = twins[number][1].fleet.calls[-3:]
+    return ", ".join(f"{call.action} {call.detail}".strip() for call in calls)
