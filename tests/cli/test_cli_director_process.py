@@ -72,3 +72,17 @@ def test_status_and_stop_of_none(offline: Cli) -> None:
     assert "No director runs" in offline("director", "status", "--state", state).err
     offline.terminal = True
     assert "No director runs" in offline.ok("director", "stop", "--state", state).out
+
+
+def test_the_director_is_told_where_machines_reach_it(tmp_path: pathlib.Path) -> None:
+    given = DirectorConfig(tmp_path, host="0.0.0.0", blobs_url="https://10.0.0.6:25555")
+    command = director_process._command(given)
+    assert command[command.index("--blobs-url") + 1] == "https://10.0.0.6:25555"
+    assert "--blobs-url" not in director_process._command(DirectorConfig(tmp_path))
+
+
+def test_a_url_for_machines_that_is_none(offline: Cli) -> None:
+    failed = offline("director", "start", "--state", str(offline.folder / "new"), "--blobs-url", "http://10.0.0.6:25555")
+    assert failed.code == 1
+    assert "must be https://HOST" in failed.err
+    assert not (offline.folder / "new").exists()
