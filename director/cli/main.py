@@ -197,6 +197,7 @@ def main() -> None:
     startup = Startup(sys.stdout, sys.stderr, os.environ, sys.stdout.isatty(), ask_hidden=_ask_hidden)
     try:
         code = run(sys.argv[1:], startup)
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader of the pipe has gone and nobody is left to tell; what Python still wants to flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -134,7 +134,7 @@ def test_row_29_what_does_not_fit_is_cut_and_whole_over_tcp() -> None:
 
 def test_row_30_reverse() -> None:
     reply = ask(resolver(files={"first.int": ["uuid-A.db.default.cf.bosh"]}), "5.0.0.10.in-addr.arpa.", "PTR")
-    assert reply.answers == ("uuid-A.db.default.cf.bosh.", "first.int.")
+    assert set(reply.answers) == {"uuid-A.db.default.cf.bosh.", "first.int."}
     assert reply.authoritative
     assert not reply.recursion_available
     assert ask(resolver(), "foo.arpa.", "PTR").code == "FORMERR"
