@@ -27,7 +27,8 @@ from director.variables import Vault
 
 @dataclasses.dataclass(frozen=True)
 class Director:
-    """Who this director is. `secret` (32 bytes) seeds the first host keys of machines; `recursors` resolve what is not ours."""
+    """Who this director is. `secret` (32 bytes) seeds the first host keys of machines; `recursors` resolve what is not ours;
+    `publishing` is held while a version of the DNS records is made, which is one for all deployments."""
 
     name: str
     uuid: str
@@ -36,6 +37,7 @@ class Director:
     domain: str = "bosh"
     use_dns_addresses: bool = False
     recursors: tuple[str, ...] = ()
+    publishing: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)

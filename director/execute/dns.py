@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 
 from director.errors import MachineError
 from director.execute import parallel
@@ -14,15 +13,13 @@ from director.plan import dns_records, model
 from director.state.blobs import BlobRow
 from director.state.vms import VmRow
 
-_publishing = threading.Lock()
-
 
 def publish(ctx: Context) -> int:
     """Make a new version when anything differs from the last one, and give it to all machines that are behind; the newest version.
 
     A machine that does not answer is told with the next publication, or when it is next updated: the deploy does not fail for it.
     """
-    with _publishing:
+    with ctx.director.publishing:
         version = _renewed(ctx)
     behind = ctx.store.dns.behind(version) if version else []
     vms = [vm for instance_id in behind if (vm := ctx.store.vms.active_of(instance_id)) is not None and vm.notes.get("ready")]
