@@ -114,9 +114,9 @@ class Records:
         codes = _codes(first)
         if len(place) not in (1, 3):
             raise BadName("one or three labels are wanted between the first and the domain, not %d" % len(place))
-        candidates, group_id = self._short(place[0], domain) if len(place) == 1 else (self._long(place, domain), "")
         if codes is None:
-            return Selection(tuple(record for record in candidates if record.id == first))
+            return Selection(tuple(record for record in self._by_id.get(first, ()) if record.domain == domain and _lies(record, place)))
+        candidates, group_id = self._short(place[0], domain) if len(place) == 1 else (self._long(place, domain), "")
         wanted = {code: frozenset(numbers) for code, numbers in codes.items() if code in "aimn"}
         found = tuple(record for record in candidates if _matches(record, wanted)) if wanted else tuple(candidates)
         return Selection(found, int(codes["s"][0]) if "s" in codes else 0, group_id)
@@ -139,6 +139,14 @@ class Records:
             if _like(key[0], group) and _like(key[1], network) and _like(key[2], deployment)
             for record in records
         ]
+
+
+def _lies(record: Record, place: Labels) -> bool:
+    """Whether the record is in a place of one label (a group's number, or anything) or of three: group, network, deployment."""
+    if len(place) == 1:
+        group = _GROUP.fullmatch(place[0])
+        return group is None or group.group(1) in record.group_ids
+    return all(map(_like, (record.group, record.network, record.deployment), place))
 
 
 def _like(text: str, pattern: str) -> bool:
