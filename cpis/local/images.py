@@ -50,7 +50,7 @@ class Recipe:
 
 
 def recipe_of(word: str | Mapping[str, Any]) -> Recipe:
-    """A recipe by name, or one written out. Raises Invalid."""
+    """A recipe by name, or one written out; one that `extends` another adds to its lists. Raises Invalid."""
     if isinstance(word, str):
         known = {entry.name.removesuffix(".yml"): entry for entry in resources.files("cpis.local").joinpath("recipes").iterdir()}
         if word not in known:
@@ -59,8 +59,14 @@ def recipe_of(word: str | Mapping[str, Any]) -> Recipe:
     else:
         written = word
     for key in written:
-        if key not in _KEYS:
+        if key not in (*_KEYS, "extends"):
             raise Invalid(f"an image recipe has no key '{key}'", suggestion=nearest(key, _KEYS))
+    if "extends" in written:
+        base = recipe_of(str(written["extends"]))
+        written = {
+            "suite": written.get("suite", base.suite), "files": {**base.files, **written.get("files", {})},
+            **{key: (*getattr(base, key), *written.get(key, ())) for key in ("packages", "mask", "disable")},
+        }
     if not written.get("suite") or not written.get("packages"):
         raise Invalid("an image recipe needs 'suite' and 'packages'")
     return Recipe(
