@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,10 @@ RECREATE = [
 
 
 @pytest.fixture(scope="module")
-def site(make_site: Any) -> Iterator[Site]:
+def site(make_site: Any) -> Site:
     site: Site = make_site("10.207.1")
     site.open(names=True)
-    yield site
+    return site
 
 
 def manifest(site: Site, **changes: str) -> str:
@@ -57,6 +56,11 @@ def deploy(site: Site, text: str, *flags: str, check: bool = True) -> Outcome:
     return site.deploy("life", text, *flags, check=check)
 
 
+def each(told: list[str]) -> dict[str, list[str]]:
+    """All probes told the same."""
+    return {name: told for name in PROBES}
+
+
 def ask(site: Site, index: int) -> dict[str, Any]:
     """What a probe answers, asked from this computer."""
     answer = subprocess.run(
@@ -68,7 +72,8 @@ def ask(site: Site, index: int) -> dict[str, Any]:
 def vms(site: Site) -> dict[str, str]:
     """Instance (GROUP/INDEX) to VM cid."""
     found = vm_of(site.director.rows("-d", "life", "instances", "--details"))
-    names = {f"{row['group']}/{row['id']}": f"{row['group']}/{row['index']}" for row in site.query('select "group", id, "index" from instances')}
+    rows = site.query('select "group", id, "index" from instances')
+    names = {f"{row['group']}/{row['id']}": f"{row['group']}/{row['index']}" for row in rows}
     return {names[name]: cid for name, cid in found.items()}
 
 
@@ -80,7 +85,7 @@ def test_first_deploy_brings_everything_up(site: Site) -> None:
         f"{site.net}.{number}" for number in (10, 11, 12)]
     assert sorted(row["az"] for row in rows if row["instance"].startswith("probe/") and row["process"] in ("", "-")) == ["z1", "z2", "z3"]
     assert [row["ips"] for row in rows if row["instance"].startswith("watcher/") and row["process"] in ("", "-")] == [f"{site.net}.20"]
-    assert site.listener.take() == dict.fromkeys(PROBES, FIRST_START)
+    assert site.listener.take() == each(FIRST_START)
     assert ask(site, 1)["words"] == "compiled with words"
     done_once(site.journal())
     assert site.cids() == site.recorded()
@@ -142,7 +147,8 @@ def test_dry_run_tells_all_and_writes_nothing(site: Site) -> None:
     assert site.dump() == before
     for index in range(3):
         assert f"({index}) in z{index + 1}: update" in text
-    assert "watcher/" in text and "create" in text
+    assert "watcher/" in text
+    assert "create" in text
     assert "greeting" in text, "the reason names what changed"
     assert plan
     assert site.listener.take() == {}
@@ -152,7 +158,7 @@ def test_a_changed_property_updates_in_place_what_it_reaches(site: Site) -> None
     before = vms(site)
     deploy(site, manifest(site, properties="        greeting: bye\n        report:"))
     assert vms(site) == before
-    assert site.listener.take() == dict.fromkeys(PROBES, [*UPDATE, "post-deploy"])
+    assert site.listener.take() == each([*UPDATE, "post-deploy"])
     assert [ask(site, index)["greeting"] for index in range(3)] == ["bye"] * 3
     watched = json.loads(site.director.ssh("life", "watcher/0", "sudo cat /var/vcap/jobs/watcher/config/watched.json"))
     assert watched["greeting"] == "bye", "consumers of the link are updated too"
@@ -160,10 +166,12 @@ def test_a_changed_property_updates_in_place_what_it_reaches(site: Site) -> None
 
 def test_a_change_of_one_group_leaves_the_others(site: Site) -> None:
     text = manifest(site, properties="        greeting: bye\n        report:")
-    deploy(site, text.replace("  - name: check\n    release: probe", "  - name: check\n    release: probe\n    properties: {check: {exit_code: 3}}"))
-    assert site.listener.take() == dict.fromkeys(PROBES, ["post-deploy"])
+    check = "  - name: check\n    release: probe"
+    deploy(site, text.replace(check, f"{check}\n    properties: {{check: {{exit_code: 3}}}}"))
+    assert site.listener.take() == each(["post-deploy"])
     updated = [title for title in stages(site.task_events(max_task(site))) if title.startswith("Updating")]
-    assert len(updated) == 1 and "watcher/" in updated[0]
+    assert len(updated) == 1
+    assert "watcher/" in updated[0]
 
 
 def test_errands_tell_output_and_exit_code(site: Site) -> None:
@@ -174,7 +182,7 @@ def test_errands_tell_output_and_exit_code(site: Site) -> None:
     deploy(site, manifest(site, properties="        greeting: bye\n        report:"))
     rows = site.director.rows("-d", "life", "run-errand", "check")
     assert [(row["exit_code"], row["stderr"].strip()) for row in rows] == [("0", "asked all")]
-    assert site.listener.take() == dict.fromkeys(PROBES, ["post-deploy"])
+    assert site.listener.take() == each(["post-deploy"])
 
 
 def test_a_failing_canary_stops_the_rest(site: Site) -> None:
@@ -225,7 +233,8 @@ def test_a_bigger_disk_takes_over_the_content(site: Site) -> None:
     assert told["probe/2"][:3] == ["pre-stop keep/keep/keep", "drain job_shutdown hash_unchanged", "drain job_check_status hash_unchanged"]
     for cid in old:
         site.director.run("delete-disk", cid)
-    assert site.cids("disk") == site.recorded("disk") and not site.cids("disk") & old
+    assert site.cids("disk") == site.recorded("disk")
+    assert not site.cids("disk") & old
 
 
 def grown(site: Site, **more: str) -> str:
@@ -259,7 +268,8 @@ def test_stop_start_restart(site: Site) -> None:
     assert told["probe/2"] == [
         "pre-stop keep/keep/keep", "drain job_shutdown hash_unchanged", "drain job_check_status hash_unchanged", "post-stop"]
     refused = site.director.run("-d", "life", "run-errand", "check", check=False)
-    assert refused.code == 1 and "stopped, unable to run errand" in refused.all
+    assert refused.code == 1
+    assert "stopped, unable to run errand" in refused.all
     site.director.run("-d", "life", "start", "probe/2")
     assert site.listener.take()["probe/2"] == FIRST_START
     site.director.run("-d", "life", "restart", "probe/2")
@@ -348,9 +358,10 @@ def test_delete_leaves_nothing(site: Site) -> None:
     site.listener.take()
     site.director.run("-d", "life", "delete-deployment")
     told = site.listener.take()
-    assert told == dict.fromkeys(PROBES, [
+    assert told == each([
         "pre-stop delete/delete/delete", "drain job_shutdown hash_unchanged", "drain job_check_status hash_unchanged", "post-stop"])
-    assert site.cids() == set() and site.recorded() == set()
+    assert site.cids() == set()
+    assert site.recorded() == set()
     done_once(site.journal())
     assert len(site.director.rows("disks", "--orphaned")) == len(site.cids("disk"))
     site.director.run("clean-up", "--all")

@@ -46,6 +46,7 @@ Tree = dict[str, Any]
 Effect = Callable[[str], None]
 
 LOGIN = keys.generate()
+STATEMENTS: dict[Any, Any] = {}
 SECRET = b"s" * 32
 MUTES = frozenset({"get_state", "ping", "missing_blobs", "list_disk", "tail_logs"})
 
@@ -440,6 +441,9 @@ class World:
         self.cloud = cloud.twin(self.fleet, self._done) if cloud else Cloud(self.fleet, self._done)
         self.clock = clock or Clock()
         self.store = Store(folder / "state.db", clock=self.clock)
+        # Statements are compiled once for all worlds: each would else begin with an empty cache.
+        database = self.store._db
+        database.engine = database.engine.execution_options(compiled_cache=STATEMENTS)
         self.vault = Vault(self.store, folder / "vault.key", director_name="test")
         self.blobs = blobs or LocalBlobstore(folder / "blobs")
         self.renderer = renderer or Renderer()
