@@ -44,6 +44,7 @@ class Layout:
         self.agent_log = self.bosh / "log/current"
         self.lock = self.bosh / "agent.lock"
         self.bin = self.bosh / "bin"
+        self.start_program = self.bin / "start-program"
 
     def etc(self, name: str) -> Path:
         """`/etc/NAME`."""
