@@ -83,6 +83,28 @@ class Diagnostics:
         return len(self._items)
 
 
+def folded(diagnostics: Iterable[Diagnostic], most: int = 3) -> tuple[Diagnostic, ...]:
+    """Of those that differ in their summary alone (sixty instances without an address) the first `most`, and how many more there are."""
+    groups: dict[tuple[object, ...], list[Diagnostic]] = {}
+    for item in diagnostics:
+        alike = (item.detail, item.where, item.suggestion, item.code, item.severity)
+        groups.setdefault(alike if item.where and item.suggestion else (*alike, item.summary), []).append(item)
+    result: list[Diagnostic] = []
+    for items in groups.values():
+        result += items if len(items) <= most + 1 else items[:most]
+        if len(items) > most + 1:
+            result.append(dataclasses.replace(items[0], summary=f"... and {len(items) - most} more like these"))
+    return tuple(result)
+
+
+def in_file(diagnostics: Iterable[Diagnostic], file: str) -> tuple[Diagnostic, ...]:
+    """Lines without a file are lines of this one."""
+    return tuple(
+        dataclasses.replace(item, where=dataclasses.replace(item.where, file=file))
+        if item.where is not None and item.where.line and not item.where.file else item for item in diagnostics
+    )
+
+
 def render(diagnostics: Iterable[Diagnostic]) -> str:
     """Plain text for people; a paragraph each."""
     paragraphs = []

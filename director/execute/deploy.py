@@ -19,7 +19,6 @@ from director.manifest import load, parse
 from director.plan import model
 from director.plan.model import Action
 
-
 ALL = 1_000_000
 
 
@@ -27,8 +26,18 @@ def deploy(ctx: Context, wanted: Wanted) -> str:
     """Make the deployment what the manifest says. The task's result. Runs under the deployment's lock; after a crash, run again."""
     name = parse.check_body(load.load_yaml(wanted.manifest, wanted.file))
     ctx.store.deployments.ensure(name)
-    converge(ctx, name, wanted)
+    try:
+        converge(ctx, name, wanted)
+    except CaissonError:
+        _forget_unborn(ctx, name)
+        raise
     return f"/deployments/{name}"
+
+
+def _forget_unborn(ctx: Context, name: str) -> None:
+    """A first deploy that failed before anything was made leaves no deployment of which only the name is known."""
+    if not ctx.store.deployments.get(name).succeeded and not ctx.store.instances.of(name) and not ctx.store.vms.of(name):
+        ctx.store.deployments.delete(name)
 
 
 def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False) -> None:

@@ -13,6 +13,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from director.diagnostics import folded, in_file
+from director.errors import PlanError
 from director.execute import observe, rendering, specs
 from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
@@ -148,6 +150,13 @@ class Prepared:
 
 def prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
     """Plan a deploy. Raises ManifestError, PlanError, RenderError and so on, each with everything that is wrong."""
+    try:
+        return _prepare(ctx, wanted, write=write)
+    except PlanError as error:
+        raise PlanError(*folded(in_file(error.diagnostics, wanted.file))) from error
+
+
+def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
     parsed = read(ctx, wanted)
     name = parsed.manifest.name
     observed = observe.observe(ctx, name)
