@@ -106,7 +106,23 @@ def test_create_and_upload_a_release(cli: Cli) -> None:
 
     cli.world.store.releases.save(archive.read_release(tarball))
     cli.terminal = True
-    assert "Release 'hello/0+dev.1' already exists." in cli.ok("upload-release", str(tarball)).out
+    again = cli.ok("upload-release", str(tarball))
+    assert "Release 'hello/0+dev.1' already exists." in again.out
+    assert again.err == ""
+
+
+def test_another_release_of_the_same_version_is_told(cli: Cli) -> None:
+    """As happens when dev_releases/ was deleted: the version begins anew, with other content."""
+    from director.release import archive
+
+    root, tarball = release_directory(cli), cli.folder / "hello.tgz"
+    cli.ok("create-release", "--dir", str(root), "--tarball", str(tarball), "--force")
+    cli.world.store.releases.save(archive.read_release(tarball))
+    (root / "jobs/hello/templates/run").write_text("#!/bin/sh\necho other\n")
+    cli.ok("create-release", "--dir", str(root), "--tarball", str(tarball), "--force", "--version", "0+dev.1")
+    told = cli.ok("upload-release", str(tarball)).err
+    assert "What the director has as 'hello/0+dev.1' differs in job 'hello'; nothing was uploaded" in told
+    assert "--rebase" in told
 
 
 def test_deploy_makes_releases_that_the_manifest_asks_for(cli: Cli) -> None:

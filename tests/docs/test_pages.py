@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -99,6 +99,12 @@ def test_make_targets_exist(page: Path) -> None:
     lines = spoken(page.read_text("utf-8"))
     said = {word for line in lines for words in MAKE.findall(line) for word in words if word}
     assert said <= targets, said - targets
+
+
+def test_modules_that_are_run_exist(page: Path) -> None:
+    said = {name for line in spoken(page.read_text("utf-8")) for name in re.findall(r"python3? -m ((?:cpis|director|tests)[\w.]*)", line)}
+    missing = [name for name in said if importlib.util.find_spec(name) is None]
+    assert not missing, missing
 
 
 def test_files_exist(page: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from director.cli import uploads
 from director.cli.session import Session
 from director.cli.verb import pair_of, verb
 from director.errors import UsageError
+
+if TYPE_CHECKING:
+    from director.release.model import Release
 
 
 @verb(
@@ -78,8 +81,24 @@ def upload_path(session: Session, path: pathlib.Path, query: dict[str, Any], sha
         found = archive.read_release(path)
         if there(session, found.name, found.version):
             session.ui.line(f"Release '{found.name}/{found.version}' already exists.")
+            _warn_of_other_content(session, found)
             return
     session.follow(uploads.send(session, "releases", path, query))
+
+
+def _warn_of_other_content(session: Session, found: Release) -> None:
+    """A version is uploaded once. That what is meant is not what the director has would be noticed late, or never."""
+    known = session.client.release(found.name, found.version)
+    pairs = (("job", found.jobs, known["jobs"]), ("package", found.packages, known["packages"]))
+    other = []
+    for kind, ours, theirs in pairs:
+        fingerprints = {item["name"]: item["fingerprint"] for item in theirs}
+        other += [f"{kind} '{item.name}'" for item in ours if fingerprints.get(item.name) != item.fingerprint]
+    if other:
+        session.ui.error(
+            f"What the director has as '{found.name}/{found.version}' differs in {', '.join(other)}; nothing was uploaded\n"
+            "  -> Upload it with --rebase, which gives it the next version, or give it another --version when it is made."
+        )
 
 
 def _made(session: Session, directory: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
