@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 
 from cli_world import Cli, Script
 
@@ -119,7 +120,8 @@ def test_another_release_of_the_same_version_is_told(cli: Cli) -> None:
     cli.ok("create-release", "--dir", str(root), "--tarball", str(tarball), "--force")
     cli.world.store.releases.save(archive.read_release(tarball))
     (root / "jobs/hello/templates/run").write_text("#!/bin/sh\necho other\n")
-    cli.ok("create-release", "--dir", str(root), "--tarball", str(tarball), "--force", "--version", "0+dev.1")
+    shutil.rmtree(root / "dev_releases")
+    cli.ok("create-release", "--dir", str(root), "--tarball", str(tarball), "--force")
     told = cli.ok("upload-release", str(tarball)).err
     assert "What the director has as 'hello/0+dev.1' differs in job 'hello'; nothing was uploaded" in told
     assert "--rebase" in told
