@@ -23,6 +23,7 @@ Tree = Dict[str, Any]
 BOOT_UNIT = "caisson-boot.service"
 GROUPS = ("admin", "bosh_sudoers", "bosh_sshers")
 RUN_SIZE = "16m"
+READY = "/run/caisson-ready"  # on a new machine the boot unit has nothing to do but what bootstrap has done; gone with a reboot
 
 
 def keep_settings(host: Host, settings: Tree) -> bool:
@@ -219,6 +220,8 @@ def start_monit(host: Host, settings: Tree) -> bool:
     """Units that systemd has not seen yet need no daemon-reload, so only a changed one costs it."""
     if host.shell.run(["systemctl", "is-active", "--quiet", UNIT], check=False).exit_code == 0:
         return False
+    if host.is_real and not host.layout.spec.exists() and not host.disks.known():
+        files.write(Path(READY), "")
     done = host.shell.run(["systemctl", "start", UNIT], check=False)
     if done.exit_code != 0:
         host.shell.run(["systemctl", "daemon-reload"])
@@ -228,6 +231,7 @@ def start_monit(host: Host, settings: Tree) -> bool:
 
 BOOT_TEXT = """[Unit]
 Description=Caisson: what must be done before jobs start
+ConditionPathExists=!/run/caisson-ready
 DefaultDependencies=no
 After=local-fs.target systemd-remount-fs.service
 Before=caisson-monit.service
@@ -318,8 +322,7 @@ def host_public_key(host: Host) -> str:
 def reload_sshd(host: Host) -> None:
     """New connections see the new configuration; those that stand go on."""
     for unit in ("ssh.service", "sshd.service"):
-        if host.shell.run(["systemctl", "is-active", "--quiet", unit], check=False).exit_code == 0:
-            host.shell.run(["systemctl", "reload", unit])
+        if host.shell.run(["systemctl", "reload", unit], check=False).exit_code == 0:
             return
     if host.shell.run(["systemctl", "is-active", "--quiet", "ssh.socket"], check=False).exit_code != 0:
         raise ActionError("No sshd runs that could be reloaded")
