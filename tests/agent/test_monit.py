@@ -201,20 +201,3 @@ def test_a_process_that_monit_does_not_know_to_be_back_wakes_it(machine: Machine
     get_state.run(machine.call())
     assert machine.monit.acts == [("wake", [])]
     assert (machine.monit.pid_file("other"), machine.monit.pid_file("none")) == ("/x", "")
-
-
-def test_monit_is_reminded_of_an_action_it_sleeps_over(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, woken = [0.0], []
-    real = monit.Monit(machine.host.layout, machine.host.shell, clock=lambda: now[0])
-    monkeypatch.setattr(real, "_request", lambda *_: STATUS.encode())
-    monkeypatch.setattr(real, "wake", lambda: woken.append(now[0]))
-    real.status()
-    real.act("stop", ["worker"])
-    for moment in (0.2, 0.6, 1.0, 1.7, 2.0, 3.0, 3.8):
-        now[0] = moment
-        real.status()
-    assert woken == [0.6, 1.7, 3.8]
-    monkeypatch.setattr(real, "_request", lambda *_: STATUS.replace("<pendingaction>3<", "<pendingaction>0<").encode())
-    now[0] = 60.0
-    real.status()
-    assert woken == [0.6, 1.7, 3.8]

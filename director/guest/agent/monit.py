@@ -30,7 +30,6 @@ TOKEN = "agent"
 SYSTEM_TYPE = "5"
 NOT_EXISTING = 0x200
 NOT_MONITORED, MONITORED, INITIALIZING = 0, 1, 2
-REMIND_SECONDS = 0.5
 
 
 class Service(NamedTuple):
@@ -121,31 +120,15 @@ class Monit:
         self._shell = shell
         self._sleep = sleep
         self._clock = clock
-        self._remind_at = 0.0
-        self._remind_after = 0.0
 
     def status(self) -> Status:
-        """Raises Unavailable.
-
-        An action that reaches monit as a cycle ends may not wake it from the sleep that follows: monit is reminded of what it has
-        not begun, ever more seldom, since a signal also cuts short its waiting for a process that starts.
-        """
-        status = parse(self._request("GET", "/_status2?format=xml", {}))
-        if self._remind_after and self._clock() > self._remind_at:
-            if any(service.pending for service in status.services):
-                self.wake()
-                self._remind_after *= 2
-                self._remind_at = self._clock() + self._remind_after
-            else:
-                self._remind_after = 0.0
-        return status
+        """Raises Unavailable."""
+        return parse(self._request("GET", "/_status2?format=xml", {}))
 
     def act(self, action: str, names: Sequence[str]) -> None:
         """Let monit start, stop, monitor or unmonitor services, all in one request; answers before it is done. Raises Unavailable."""
         if names:
             self._request("POST", "/_doaction", [("securitytoken", TOKEN)] + [("service", name) for name in names] + [("action", action)])
-            self._remind_after = REMIND_SECONDS
-            self._remind_at = self._clock() + REMIND_SECONDS
 
     def wake(self) -> None:
         """Begin the next cycle now."""
