@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MANIFEST
 from fakes import World
+from small_world import MANIFEST
 
 from director.execute import delete, states
 
