@@ -42,9 +42,9 @@ def change(
         raise UsageError(
             "--no-converge needs one instance", suggestion=f"Name it: caisson {action} INSTANCE-GROUP/INSTANCE-ID --no-converge."
         )
-    refused = [f"--{name.replace('_', '-')}" for name in ("canaries", "max_in_flight") if query.get(name) and not converge]
+    refused = [f"--{name.replace('_', '-')}" for name in ("canaries", "max_in_flight", "dry_run") if query.get(name) and not converge]
     if refused:
-        raise UsageError(f"{', '.join(refused)} cannot be used with --no-converge", suggestion="One instance has no canaries.")
+        raise UsageError(f"{', '.join(refused)} cannot be used with --no-converge", suggestion="It is one instance, done at once.")
     deployment = session.deployment()
     session.ui.confirm()
     if converge:

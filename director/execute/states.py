@@ -28,17 +28,24 @@ class StateRequest:
 
 def change_state(ctx: Context, name: str, request: StateRequest, manifest: str = "") -> str:
     """The task's result. `manifest` is used instead of the stored one when it is given. Raises ManifestError when nothing was deployed."""
-    wanted = Wanted(manifest, request.options) if manifest.strip() else deployed(ctx, name, request.options)
+    asked = wanted(ctx, name, request, manifest)
+    converge(ctx, name, asked, keep_text=not manifest.strip())
+    chosen = next(iter(asked.states), "")
+    return chosen if not request.converge else f"/deployments/{name}"
+
+
+def wanted(ctx: Context, name: str, request: StateRequest, manifest: str = "") -> Wanted:
+    """What is to be planned for the request. Raises ManifestError, NotFoundError."""
+    base = Wanted(manifest, request.options) if manifest.strip() else deployed(ctx, name, request.options)
     group, instance = request.group, request.id_or_index
     if instance:
         instance = ctx.store.instances.at(name, group, instance).id
     groups = [group] if group else sorted({row.group for row in ctx.store.instances.of(name)})
     states = {f"{group}/{instance}": request.state} if instance else dict.fromkeys(groups, request.state)
-    options = wanted.options
+    options = base.options
     if not request.converge:
         options = dataclasses.replace(options, selected=(f"{group}/{instance}",), skip_unselected=True)
-    converge(ctx, name, dataclasses.replace(wanted, states=states, options=options), keep_text=not manifest.strip())
-    return f"{group}/{instance}" if not request.converge else f"/deployments/{name}"
+    return dataclasses.replace(base, states=states, options=options)
 
 
 def deployed(ctx: Context, name: str, options: model.Options = model.Options()) -> Wanted:

@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from director.execute import access, context, delete, deploy, errands, prepare, states, upkeep, uploads
+from director.execute import access, context, delete, deploy, errands, prepare, preview, states, upkeep, uploads
 from director.plan import model
 from director.tasks.context import TaskContext
 
@@ -65,11 +65,7 @@ def wanted_of(arguments: Arguments) -> prepare.Wanted:
 
 def _deploy(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     if (arguments.get("options") or {}).get("dry_run"):
-        stage = ctx.log.stage("Preparing deployment", 1)
-        with stage.step("Preparing deployment"):
-            prepared = prepare.prepare(ctx, wanted_of(arguments), write=False)
-        for warning in prepared.warnings:
-            ctx.log.warning(warning)
+        preview.preview(ctx, wanted_of(arguments))
         return f"/deployments/{task.deployment}"
     return deploy.deploy(ctx, wanted_of(arguments))
 
@@ -80,7 +76,11 @@ def _change_state(task: TaskContext, ctx: context.Context, arguments: Arguments)
         state=arguments["state"], group=str(arguments.get("group") or ""), id_or_index=str(arguments.get("id_or_index") or ""),
         converge=bool(options.get("converge", True)), options=options_of(arguments),
     )
-    return states.change_state(ctx, task.deployment, request, str(arguments.get("manifest") or ""))
+    manifest = str(arguments.get("manifest") or "")
+    if options.get("dry_run"):
+        preview.preview(ctx, states.wanted(ctx, task.deployment, request, manifest))
+        return f"/deployments/{task.deployment}"
+    return states.change_state(ctx, task.deployment, request, manifest)
 
 
 def _delete_deployment(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
