@@ -11,6 +11,7 @@ from small_world import CLOUD, RELEASE
 
 from director.render.renderer import Renderer
 
+
 @pytest.fixture(scope="session")
 def renderer() -> Iterator[Renderer]:
     with Renderer() as renderer:
