@@ -31,7 +31,10 @@ class Clouds:
             return self._default
         entry = self._configured().get(name)
         if entry is None:
-            raise NotFoundError(f"CPI '{name}' not found in cpi-config", suggestion="Add it with `caisson update-config CPI.yml --type cpi --name default`.")
+            raise NotFoundError(
+                f"CPI '{name}' not found in cpi-config",
+                suggestion="Add it with `caisson update-config CPI.yml --type cpi --name default`.",
+            )
         with self._lock:
             known = self._made.get(name)
             if known is None or known[0] != entry:
