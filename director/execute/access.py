@@ -55,8 +55,10 @@ def fetch_instances(ctx: Context, name: str) -> str:
         vm = ctx.store.vms.active_of(row.id)
         return row, vm, state_of(ctx, vm, full=True) if vm else None
 
+    resolved = ctx.store.deployments.get(name).resolved or {}
+    types = {group["name"]: group.get("vm_type") for group in resolved.get("instance_groups") or ()}
     for row, vm, state in parallel.each(rows, ask, ctx.threads, ctx.check):
-        ctx.log.result(json.dumps(_line(ctx, row, vm, state)) + "\n")
+        ctx.log.result(json.dumps({**_line(ctx, row, vm, state), "vm_type": types.get(row.group)}) + "\n")
     return ""
 
 
@@ -71,7 +73,7 @@ def _line(ctx: Context, row: InstanceRow, vm: VmRow | None, state: MachineState 
         "dns": [network["dns_record_name"] for network in applied.get("networks", []) if network.get("dns_record_name")],
         "agent_id": vm.agent_id if vm else None, "job_name": row.group, "index": row.index,
         "job_state": state.job_state if state else (UNRESPONSIVE + " agent" if vm else None), "state": row.state,
-        "resource_pool": None, "vm_type": None, "vitals": state.vitals if state else None, "processes": processes,
+        "resource_pool": None, "vitals": state.vitals if state else None, "processes": processes,
         "resurrection_paused": False, "az": row.az or None, "id": row.id, "bootstrap": row.bootstrap, "ignore": row.ignored,
         "stemcell": {"name": vm.stemcell_name, "version": vm.stemcell_version} if vm else None,
     }
