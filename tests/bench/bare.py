@@ -30,6 +30,11 @@ def boot_seconds(world: World, count: int) -> float:
     return world.once(f"bare {count}", lambda: _boot_seconds(world.folder / f"bare-{count}", count))
 
 
+def boot_again(world: World, count: int) -> float:
+    """Measured anew."""
+    return _boot_seconds(world.folder / f"bare-{count}-again", count)
+
+
 def _boot_seconds(folder: Path, count: int) -> float:
     image = Images(DEFAULT_CACHE).build(recipe_of("debian-12"))
     with _machines(folder, image, count) as machines:

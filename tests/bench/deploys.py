@@ -16,12 +16,14 @@ SSH = ("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "Us
 
 
 def idle_20(world: World) -> list[Row]:
-    peer = bare.boot_seconds(world, 20)
     manifest = world.idle(20)
     assert world.director
+    before = bare.boot_seconds(world, 20)
     value = seconds(lambda: world.deploy("idle", manifest))
     works = running(world, "idle") == 20
     world.delete("idle")
+    # Once more afterwards: the target follows the peer, and a computer is not equally busy all the time.
+    peer = (before + bare.boot_again(world, 20)) / 2
     return [Row("20 machines with one idle job", value, "s", 3 * peer, bare_boot(20, peer), peer, works)]
 
 
