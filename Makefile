@@ -55,7 +55,7 @@ lint unit test-e2e bench: | build
 
 .PHONY: unit
 unit: setup ## unit tests: fast, no machines
-	@$(VENV)/bin/python -m pytest -q -m "not e2e" tests
+	@$(VENV)/bin/python -m pytest -q -n 2 -m "not e2e" tests
 
 .PHONY: test-e2e
 test-e2e: setup ## end to end: real machines, real daemons

@@ -83,7 +83,7 @@ def test_too_many_entries(tmp_path: Path) -> None:
 DAMAGED = [b"", b"no tar at all", b"\x1f\x8bgarbage", gzip.compress(b"no tar inside"), tar_bytes([entry("a", b"x" * 9000)])[:60]]
 
 
-@pytest.mark.parametrize("content", DAMAGED)
+@pytest.mark.parametrize("content", DAMAGED, ids=["empty", "text", "garbage", "no tar", "cut off"])
 def test_damaged(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.tgz"
     path.write_bytes(content)
