@@ -122,13 +122,22 @@ class RawReporter:
 
 
 class SilentReporter:
-    """Shows nothing: reads such as `instances` run as tasks too, and nobody wants to hear of it unless they fail."""
+    """Shows nothing: reads such as `instances` are tasks too, and nobody wants to hear of it unless they fail: `errors` tells why."""
+
+    def __init__(self) -> None:
+        self._data = b""
 
     def started(self, task_id: int) -> None: ...
 
-    def chunk(self, task_id: int, data: bytes) -> None: ...
+    def chunk(self, task_id: int, data: bytes) -> None:
+        self._data += data
 
     def finished(self, task_id: int, state: str) -> None: ...
+
+    def errors(self) -> list[diagnostics.Diagnostic]:
+        """What the task's error lines say."""
+        lines = [_event(line) for line in self._data.splitlines() if line.strip()]
+        return [item for line in lines if isinstance(line.get("error"), dict) for item in _diagnostics(line["error"])]
 
 
 def follow(
@@ -143,6 +152,8 @@ def follow(
         raise Interrupted(task_id) from None
     reporter.finished(task_id, state)
     if state != "done":
+        if isinstance(reporter, SilentReporter) and (told := reporter.errors()):
+            raise TaskError(*told)
         raise TaskError(
             f"Expected task '{task_id}' to succeed but state is '{state}'",
             suggestion=f"See everything it wrote with 'caisson task {task_id} --debug'." if state != "cancelled" else "",
@@ -185,10 +196,14 @@ def _event(line: bytes) -> dict[str, Any]:
 
 def _told(error: dict[str, Any]) -> str:
     """The message; with details and next steps where our own director sends them beside it."""
+    return diagnostics.render(_diagnostics(error))
+
+
+def _diagnostics(error: dict[str, Any]) -> list[diagnostics.Diagnostic]:
     told = error.get("diagnostics")
     if not isinstance(told, list) or not told:
-        return str(error.get("message", ""))
-    return diagnostics.render([diagnostic_of(item) for item in told if isinstance(item, dict)])
+        return [diagnostics.Diagnostic(str(error.get("message", "")))]
+    return [diagnostic_of(item) for item in told if isinstance(item, dict)]
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

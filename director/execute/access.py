@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from director.diagnostics import Diagnostic
-from director.errors import CaissonError, NotFoundError, Unreachable
+from director.errors import CaissonError, HostKeyChanged, MachineError, NotFoundError, Unreachable
 from director.execute import parallel
 from director.execute.context import Context
 from director.execute.observe import UNRESPONSIVE, state_of
@@ -51,7 +51,7 @@ def fetch_instances(ctx: Context, name: str) -> str:
     """What all instances say, as a JSON line each in the result output. Source: API contract, 6.2."""
     rows = ctx.store.instances.of(name)
 
-    def ask(row: InstanceRow) -> tuple[InstanceRow, VmRow | None, MachineState | None]:
+    def ask(row: InstanceRow) -> tuple[InstanceRow, VmRow | None, MachineState | MachineError | None]:
         vm = ctx.store.vms.active_of(row.id)
         return row, vm, state_of(ctx, vm, full=True) if vm else None
 
@@ -62,7 +62,9 @@ def fetch_instances(ctx: Context, name: str) -> str:
     return ""
 
 
-def _line(ctx: Context, row: InstanceRow, vm: VmRow | None, state: MachineState | None) -> Tree:
+def _line(ctx: Context, row: InstanceRow, vm: VmRow | None, answer: MachineState | MachineError | None) -> Tree:
+    state = answer if isinstance(answer, MachineState) else None
+    silence = "host key changed" if isinstance(answer, HostKeyChanged) else f"{UNRESPONSIVE} agent"
     disks = [disk.cid for disk in ctx.store.disks.of_instance(row.id) if disk.active]
     applied: Mapping[str, Any] = row.applied
     processes = state.raw.get("processes", []) if state else []
@@ -72,7 +74,7 @@ def _line(ctx: Context, row: InstanceRow, vm: VmRow | None, state: MachineState 
         "ips": [item.ip for item in ctx.store.addresses.of_instance(row.id)] or (list(vm.ips) if vm else []),
         "dns": [network["dns_record_name"] for network in applied.get("networks", []) if network.get("dns_record_name")],
         "agent_id": vm.agent_id if vm else None, "job_name": row.group, "index": row.index,
-        "job_state": state.job_state if state else (UNRESPONSIVE + " agent" if vm else None), "state": row.state,
+        "job_state": state.job_state if state else silence if vm else None, "state": row.state,
         "resource_pool": None, "vitals": state.vitals if state else None, "processes": processes,
         "resurrection_paused": False, "az": row.az or None, "id": row.id, "bootstrap": row.bootstrap, "ignore": row.ignored,
         "stemcell": {"name": vm.stemcell_name, "version": vm.stemcell_version} if vm else None,

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from director.errors import PlanError
+from director.diagnostics import Where
+from director.errors import PlanError, ScriptFailed
 from director.execute import parallel
 from director.execute.context import Context
 from director.execute.prepare import Prepared
@@ -104,10 +105,13 @@ class _Compilation:
             dependencies = self._dependencies(item, package)
             for digest in (package.digest, *(row.digest for row in dependencies)):
                 self._send(agent, digest, package)
-            made = agent.compile_package(
-                package.name, package.version, self._sha256(package),
-                [Dependency(row.name, f"{row.version}.{row.build}", row.digest) for row in dependencies], cancel=self._ctx.cancel,
-            )
+            try:
+                made = agent.compile_package(
+                    package.name, package.version, self._sha256(package),
+                    [Dependency(row.name, f"{row.version}.{row.build}", row.digest) for row in dependencies], cancel=self._ctx.cancel,
+                )
+            except ScriptFailed as error:
+                raise _failed(item, error) from error
             self._keep(agent, item, package, made.path, made.digest, made.size)
 
     def _send(self, agent: Agent, digest: str, package: PackageSpec) -> None:
@@ -239,3 +243,10 @@ class _Compilation:
             gateway=subnet.subnet.gateway, dns=subnet.subnet.dns, default=("dns", "gateway"),
             cloud_properties=subnet.subnet.cloud_properties, dns_record_name="", kind="cloud" if dynamic else "dynamic",
         )
+
+
+def _failed(item: model.Compile, error: ScriptFailed) -> ScriptFailed:
+    """The error with its place, and a next step that fits: the machine and its logs are gone."""
+    where = Where(file=f"packages/{item.package}/packaging", path=f"release '{item.release}/{item.release_version}'")
+    suggestion = "The last lines above tell why. Correct the script, upload the release again, and deploy again."
+    return ScriptFailed(*(dataclasses.replace(each, where=where, suggestion=suggestion) for each in error.diagnostics))

@@ -35,9 +35,14 @@ def deploy(ctx: Context, wanted: Wanted) -> str:
 
 
 def _forget_unborn(ctx: Context, name: str) -> None:
-    """A first deploy that failed before anything was made leaves no deployment of which only the name is known."""
-    if not ctx.store.deployments.get(name).succeeded and not ctx.store.instances.of(name) and not ctx.store.vms.of(name):
-        ctx.store.deployments.delete(name)
+    """A first deploy that failed before anything was made for its instances leaves nothing: no names, no addresses."""
+    store = ctx.store
+    if store.deployments.get(name).succeeded or store.vms.of(name) or store.disks.of(name) or store.journal.open(deployment=name):
+        return
+    with store.transaction():
+        for row in store.instances.of(name):
+            store.instances.delete(row.id)
+        store.deployments.delete(name)
 
 
 def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from director.errors import Unreachable
+from director.errors import HostKeyChanged, MachineError, Unreachable
 from director.execute import parallel
 from director.execute.context import Context
 from director.machine.agent import MachineState
@@ -24,24 +24,26 @@ def observe(ctx: Context, deployment: str, *, ask: bool = True) -> tuple[model.O
     return tuple(_observed(ctx, row, vms.get(row.id), states) for row in rows)
 
 
-def state_of(ctx: Context, vm: VmRow, *, full: bool = False) -> MachineState | None:
-    """What the machine says, or None when it cannot be reached. A machine with another host key is an error, not silence."""
+def state_of(ctx: Context, vm: VmRow, *, full: bool = False) -> MachineState | MachineError:
+    """What the machine says, or why it says nothing: Unreachable, or HostKeyChanged, as what answers then need not be our machine."""
     try:
         return ctx.agent(vm).get_state(full)
-    except Unreachable as error:
+    except (Unreachable, HostKeyChanged) as error:
         ctx.log.debug(f"{vm.cid} does not answer: {error.message}")
-        return None
+        return error
 
 
-def _observed(ctx: Context, row: InstanceRow, vm: VmRow | None, states: dict[str, MachineState | None]) -> model.ObservedInstance:
-    seen: model.ObservedVm | None = None
-    if vm is not None:
-        state = states.get(vm.cid)
-        seen = model.ObservedVm(
-            cid=vm.cid, created_at=vm.created_at,
-            agent_state="" if vm.cid not in states else state.job_state if state else UNRESPONSIVE,
-            processes={process.name: process.state for process in state.processes} if state else {},
-        )
+def _vm(vm: VmRow, state: MachineState | MachineError | None) -> model.ObservedVm:
+    if state is None:
+        return model.ObservedVm(vm.cid, created_at=vm.created_at)
+    if isinstance(state, MachineError):
+        why = "\n".join(f"{item.summary}\n{item.detail}".strip() for item in state.diagnostics)
+        return model.ObservedVm(vm.cid, UNRESPONSIVE, created_at=vm.created_at, silence=why)
+    return model.ObservedVm(vm.cid, state.job_state, {process.name: process.state for process in state.processes}, vm.created_at)
+
+
+def _observed(ctx: Context, row: InstanceRow, vm: VmRow | None, states: dict[str, MachineState | MachineError]) -> model.ObservedInstance:
+    seen = None if vm is None else _vm(vm, states.get(vm.cid))
     disks = tuple(
         model.ObservedDisk(disk.cid, disk.size_mib, dict(disk.cloud_properties), disk.name, disk.created_at)
         for disk in ctx.store.disks.of_instance(row.id) if disk.active

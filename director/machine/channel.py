@@ -18,6 +18,7 @@ from director.machine.agent import Cancel, Tree
 from director.machine.endpoint import Endpoint
 
 CANCEL_SECONDS = 30.0
+LOST = "Do it again: what was done is not repeated. A machine that stays silent is replaced by a deploy with --fix."
 LOG = "director.machine.ssh"
 Progress = Callable[[Tree], None]
 
@@ -111,10 +112,11 @@ class AgentChannel:
                         raise Cancelled(f"'{action}' was cancelled, and machine '{self._endpoint.cid}' did not answer") from None
                     self._send({"cancel": number})
                     name = self._endpoint.cid
-                    raise Unreachable(f"Timed out sending '{action}' to machine '{name}' after {timeout:.0f} seconds") from None
+                    raise Unreachable(
+                        f"Timed out sending '{action}' to machine '{name}' after {timeout:.0f} seconds", suggestion=LOST) from None
                 continue
             if message is None:
-                raise Unreachable(f"The connection to machine '{self._endpoint.cid}' was lost during '{action}'")
+                raise _lost(self._endpoint, f" during '{action}'")
             if "progress" in message:
                 if on_progress is not None:
                     on_progress(message["progress"])
@@ -127,11 +129,11 @@ class AgentChannel:
         data = json.dumps(message).encode() + b"\n"
         with self._lock:
             if self.is_lost:
-                raise Unreachable(f"The connection to machine '{self._endpoint.cid}' was lost")
+                raise _lost(self._endpoint)
             try:
                 self._channel.sendall(data)
             except (OSError, EOFError, paramiko.SSHException) as error:
-                raise Unreachable(f"The connection to machine '{self._endpoint.cid}' was lost") from error
+                raise _lost(self._endpoint) from error
 
     def _receive(self) -> None:
         buffer = self._received
@@ -164,6 +166,10 @@ class AgentChannel:
         except ValueError:
             message = None
         return message if isinstance(message, dict) else {"refused": line.decode("utf-8", "replace")}
+
+
+def _lost(endpoint: Endpoint, when: str = "") -> Unreachable:
+    return Unreachable(f"The connection to machine '{endpoint.cid}' was lost{when}", suggestion=LOST)
 
 
 def _error(endpoint: Endpoint, action: str, error: Tree) -> MachineError | Cancelled:

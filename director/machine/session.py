@@ -23,7 +23,7 @@ from director.diagnostics import Diagnostic
 from director.errors import AgentError, Cancelled, HostKeyChanged, MachineError, Unreachable
 from director.machine import keys, package
 from director.machine.agent import Cancel, Tree
-from director.machine.channel import LOG, AgentChannel
+from director.machine.channel import LOG, LOST, AgentChannel
 from director.machine.endpoint import Endpoint
 
 KEEPALIVE_SECONDS = 15
@@ -147,7 +147,7 @@ def _other_key(endpoint: Endpoint, shown: str) -> Diagnostic:
     return Diagnostic(
         f"Machine '{endpoint.cid}' at {endpoint.address}:{endpoint.port} shows another host key than the one recorded for it",
         detail=f"recorded: {pinned}\nshown:    {shown}",
-        suggestion="Another machine may answer at this address. If nobody is between you and it, recreate the instance.",
+        suggestion="Another machine may answer at this address. If nobody is between you and it, replace it: deploy with --fix.",
     )
 
 
@@ -310,7 +310,8 @@ class _told:
             return
         cid = self._session.endpoint.cid
         if not self._session._transport.is_active() or isinstance(error, paramiko.SSHException | EOFError | socket.timeout):
-            raise Unreachable(Diagnostic(f"The connection to machine '{cid}' was lost", detail=f"{self._what}: {error}")) from error
+            raise Unreachable(Diagnostic(
+                f"The connection to machine '{cid}' was lost", detail=f"{self._what}: {error}", suggestion=LOST)) from error
         if isinstance(error, OSError):
             raise MachineError(Diagnostic(
                 f"{self._what} on machine '{cid}' failed: {error}", detail=_disk_space(self._session),

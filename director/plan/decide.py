@@ -75,7 +75,7 @@ class _Deciding:
             raise PlanError.of(
                 Diagnostic(
                     f"{placed.spec.label}: the agent does not respond", code=_TIMED_OUT,
-                    detail="Its state is unknown, so nothing can be changed on it safely.",
+                    detail=f"{_silence(placed)}\nIts state is unknown, so nothing can be changed on it safely.".strip(),
                     suggestion="Deploy with --fix to replace machines that do not respond, or look at the machine itself.")
                 for placed in silent)
 
@@ -192,6 +192,10 @@ class _Deciding:
 
     def _line(self, placed: PlacedInstance) -> int | None:
         return self._groups[placed.spec.group].line
+
+
+def _silence(placed: PlacedInstance) -> str:
+    return placed.observed.vm.silence if placed.observed and placed.observed.vm else ""
 
 
 def _awake_errands(blueprint: Blueprint) -> frozenset[str]:

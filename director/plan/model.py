@@ -75,12 +75,13 @@ class ObservedDisk:
 @dataclasses.dataclass(frozen=True)
 class ObservedVm:
     """The recorded VM. `agent_state` is what the agent says now: running, starting, failing, stopped, or `unresponsive`;
-    '' when it was not asked. `processes` maps names to states."""
+    '' when it was not asked. `processes` maps names to states; `silence` says why there was no answer."""
 
     cid: str
     agent_state: str = ""
     processes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created_at: float | None = None
+    silence: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
