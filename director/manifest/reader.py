@@ -195,17 +195,17 @@ class Reader:
         self.error(path, f"Property '{key.name}' value ({shown}) did not match the required type '{ruby}'", INVALID_TYPE, suggestion)
 
     def unknown_keys(self, section: schema.Section, value: Mapping[Any, Any], path: Path) -> None:
-        unknown = [key for key in value if key not in section.keys]
-        for key in unknown:
+        """Keys that nobody reads are errors, but for maps and lists at the top: homes of anchors, and of tools around the manifest."""
+        for key in (key for key in value if key not in section.keys):
             word = str(key)
             near = section.near(word, HINT_CUTOFF)
-            sure = section.near(word, ERROR_CUTOFF)
             where = (*path, key) if isinstance(key, (str, int)) else path
-            if sure is not None and sure not in value:
-                self.error(where, f"Unknown key '{word}' in {section.name}", None, f"Did you mean '{sure}'?")
-            else:
-                hint = f"Did you mean '{near}'?" if near and near not in value else f"Known keys: {', '.join(section.keys)}."
+            hint = f"Did you mean '{near}'?" if near and near not in value else f"Known keys: {', '.join(section.keys)}."
+            misspelt = section.near(word, ERROR_CUTOFF)
+            if not path and isinstance(value[key], (dict, list)) and (misspelt is None or misspelt in value):
                 self.warn(where, f"Unknown key '{word}' in {section.name} is ignored", hint)
+            else:
+                self.error(where, f"Unknown key '{word}' in {section.name}", None, hint)
 
     def strings(self, value: Any, path: Path) -> list[str]:
         """The texts of a list; items that are no text are told and left out (numbers become text)."""
