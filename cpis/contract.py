@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 Properties = Mapping[str, Any]
 
@@ -182,6 +182,14 @@ class Found:
     token: str
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created_at: float | None = None
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A CPI that can tell before its first use whether all that it needs is there."""
+
+    def check(self) -> None:
+        """Raises Denied, Unavailable with everything that is missing and what to do about it."""
 
 
 class Cpi(Protocol):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import director
-from cpis import registry
+from cpis import contract, registry
 from director import memory
 from director.api import app, credentials, server, services, uploads
 from director.api import blobs as api_blobs
@@ -23,7 +23,7 @@ from director.api.config import DirectorConfig
 from director.blobs import LocalBlobstore, Signer
 from director.execute import context, journal, prepare, upkeep
 from director.execute.blob_urls import BlobUrls
-from director.execute.clouds import Clouds
+from director.execute.clouds import Clouds, translated
 from director.machine import keys, session
 from director.machine.agent import Agent
 from director.machine.endpoint import Endpoint
@@ -136,6 +136,9 @@ class Parts:
             secret=bytes.fromhex(vault.unseal(seed)), recursors=recursors(),
         )
         cloud = registry.load(config.cpi, {"state_dir": str(config.state / config.cpi), "director": config.name})
+        if isinstance(cloud, contract.Checked):
+            with translated(f"The director's cloud '{config.cpi}' cannot be used"):
+                cloud.check()
         clouds = Clouds(cloud, registry.load, lambda: _cpi_config(store))
         return cls(
             config, store, LocalBlobstore(config.state / "blobs"), vault, clouds, Renderer(), who, redactor,

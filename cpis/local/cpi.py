@@ -104,6 +104,10 @@ class LocalCpi:
     def info(self) -> CpiInfo:
         return CpiInfo(("caisson-light", "general-tar", "caisson-rootfs"), 2)
 
+    def check(self) -> None:
+        """Raises Denied when this is not root, Unavailable with the commands or kernel features that this computer lacks."""
+        self._host()
+
     # Stemcells
 
     def create_stemcell(self, image_path: str, cloud_properties: Properties, token: str) -> str:

@@ -111,8 +111,9 @@ def opened(session: Session, deployment: str, group: str, instance: str, gateway
         folder = pathlib.Path(name)
         public = _make_key(folder / "key")
         body = {"command": "setup", "deployment_name": deployment, "target": target, "params": {"user": user, "public_key": public}}
+        setup = session.client.ssh(deployment, body)
         try:
-            rows = _rows(session.follow(session.client.ssh(deployment, body), follow.SilentReporter()))
+            rows = _rows(session.follow(setup, follow.SilentReporter()))
             yield _access(rows, user, folder, gateway)
         finally:
             params = {"user_regex": f"^{user}"}

@@ -100,7 +100,8 @@ def _built(manifest_path: Path) -> _Find:
 def _manifest_of(root: Path, shown: Path) -> manifest.Manifest:
     file = root / "release.MF" if root.is_dir() else root
     if not file.is_file():
-        hint = "Make a release of this directory first: create-release." if (root / "config").is_dir() else ""
+        hint = "Make a release of this directory first: create-release." if (root / "config").is_dir() else (
+            "Is this the archive of a release? `caisson create-release --tarball FILE` makes one.")
         raise errors.ReleaseError(
             diagnostics.Diagnostic(
                 "Release manifest not found", detail=f"'{shown}' holds no release.MF.", code=NO_RELEASE_MANIFEST, suggestion=hint

@@ -74,6 +74,9 @@ class _Guarded:
             raise _refused(self._label, "", f"unpacks to more than {self._most >> 20} MiB, which its size does not justify")
 
 
+_BROKEN = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError)
+
+
 class Reader:
     """The members of one archive, in order. Use as a context manager."""
 
@@ -106,8 +109,8 @@ class Reader:
                     kinds[member.name] = member.kind
                     if member.kind == "symlink":
                         links[member.name] = member.target
-                    yield member, _opener(archive, info)
-        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as error:
+                    yield member, _opener(archive, info, self._label)
+        except _BROKEN as error:
             raise _refused(self._label, "", f"is damaged or no (gzipped) tar archive: {error}") from error
         for name in links:
             if _leads_out(name, links, self._absolute_links):
@@ -274,12 +277,32 @@ def _add_all(archive: tarfile.TarFile, entries: Iterable[tuple[str, Path | bytes
                 archive.addfile(info, stream)
 
 
-def _opener(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], IO[bytes]]:
+def _opener(archive: tarfile.TarFile, info: tarfile.TarInfo, label: str) -> Callable[[], IO[bytes]]:
     def opened() -> IO[bytes]:
         stream = archive.extractfile(info)
-        return stream if stream is not None else io.BytesIO()
+        return io.BufferedReader(_Content(stream, label, info.name), _CHUNK) if stream is not None else io.BytesIO()
 
     return opened
+
+
+class _Content(io.RawIOBase):
+    """A member's content, which may turn out to be cut off only when it is read."""
+
+    def __init__(self, inner: IO[bytes], label: str, name: str) -> None:
+        self._inner = inner
+        self._label = label
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._inner.read(len(buffer))
+        except _BROKEN as error:
+            raise _refused(self._label, self._name, f"cannot be read to its end: {error}") from error
+        buffer[:len(data)] = data
+        return len(data)
 
 
 def _read_all(source: IO[bytes]) -> bytes:

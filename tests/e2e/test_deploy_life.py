@@ -58,7 +58,7 @@ def deploy(site: Site, text: str, *flags: str, check: bool = True) -> Outcome:
 
 def each(told: list[str]) -> dict[str, list[str]]:
     """All probes told the same."""
-    return {name: told for name in PROBES}
+    return dict.fromkeys(PROBES, told)
 
 
 def ask(site: Site, index: int) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Site:
         self.folder = folder
         self.net = net
         self.listener = Listener()
-        self.director = Director(folder / "state", _free_port())
+        self.director = Director(folder / "state", free_port())
         self.cloud = self.director.state / "local"
 
     def open(self, *, names: bool = False, data: str = "probe") -> None:
@@ -172,7 +172,7 @@ def vm_of(rows: list[Mapping[str, str]]) -> dict[str, str]:
     return {row["instance"]: row["vm_cid"] for row in rows}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
