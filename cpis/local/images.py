@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,18 +30,20 @@ DEFAULT_RECIPE = "debian-12"
 # Part of the digest: raise it when the way of building changes what comes out.
 _BUILDER = 1
 _BUILD_SECONDS = 1800.0
-_KEYS = ("suite", "packages", "mask", "disable", "files")
+_KEYS = ("suite", "packages", "mask", "disable", "files", "commands")
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What goes into an image: Debian `suite` and `packages`, units to `mask` and `disable`, `files` (path -> text)."""
+    """What goes into an image: Debian `suite` and `packages`, units to `mask` and `disable`, `files` (path -> text), and shell `commands`
+    that run in it at the end."""
 
     suite: str
     packages: tuple[str, ...]
     mask: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    commands: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -65,13 +68,13 @@ def recipe_of(word: str | Mapping[str, Any]) -> Recipe:
         base = recipe_of(str(written["extends"]))
         written = {
             "suite": written.get("suite", base.suite), "files": {**base.files, **written.get("files", {})},
-            **{key: (*getattr(base, key), *written.get(key, ())) for key in ("packages", "mask", "disable")},
+            **{key: (*getattr(base, key), *written.get(key, ())) for key in ("packages", "mask", "disable", "commands")},
         }
     if not written.get("suite") or not written.get("packages"):
         raise Invalid("an image recipe needs 'suite' and 'packages'")
     return Recipe(
         suite=str(written["suite"]), packages=tuple(written["packages"]), mask=tuple(written.get("mask", ())),
-        disable=tuple(written.get("disable", ())), files=dict(written.get("files", {})),
+        disable=tuple(written.get("disable", ())), files=dict(written.get("files", {})), commands=tuple(written.get("commands", ())),
     )
 
 
@@ -137,7 +140,8 @@ class Images:
         sources.write_text(debian_sources(recipe.suite))
         command = [
             "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--aptopt={options}",
-            f"--include={','.join(recipe.packages)}", recipe.suite, str(making / "root"), str(sources),
+            f"--include={','.join(recipe.packages)}",
+            *(f"--customize-hook=chroot \"$1\" sh -ec {shlex.quote(line)}" for line in recipe.commands), recipe.suite, str(making / "root"), str(sources),
         ]
         self._progress(f"building the machine image ({recipe.suite}, {len(recipe.packages)} packages and what they need), once")
         self._follow(command)

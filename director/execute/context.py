@@ -62,7 +62,7 @@ class Context:
     user: str
     task_id: int
     deployment: str = ""
-    threads: int = 16
+    threads: int = 32
     blob_urls: BlobUrls | None = None
 
     def cpi(self, name: str) -> contract.Cpi:

@@ -41,7 +41,7 @@ IDLE_RELEASE = {
 IDLE_MANIFEST = """name: idle
 releases: [{name: idle, version: latest}]
 stemcells: [{alias: default, os: debian-bookworm, version: latest}]
-update: {canaries: 1, max_in_flight: 100%, canary_watch_time: 100-60000, update_watch_time: 100-60000, serial: false}
+update: {canaries: 0, max_in_flight: 100%, canary_watch_time: 100-60000, update_watch_time: 100-60000, serial: false}
 instance_groups:
 - name: idle
   instances: COUNT
