@@ -21,7 +21,8 @@ def _arguments() -> argparse.ArgumentParser:
     serve.add_argument("--config", help="JSON file with all settings; no other option is looked at then")
     serve.add_argument("--records", help="records.json as BOSH writes it")
     serve.add_argument("--listen", action="append", metavar="ADDRESS:PORT", help="may be given several times")
-    serve.add_argument("--recursor", action="append", default=[], metavar="ADDRESS[:PORT]", help="for other names; else those of /etc/resolv.conf")
+    serve.add_argument(
+        "--recursor", action="append", default=[], metavar="ADDRESS[:PORT]", help="for other names; else those of /etc/resolv.conf")
     serve.add_argument("--no-recursors", action="store_true", help="refuse other names")
     release = commands.add_parser("release", help="take our line out of /etc/resolv.conf")
     release.add_argument("--config", required=True)
