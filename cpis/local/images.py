@@ -138,10 +138,10 @@ class Images:
         options.write_text('APT::Install-Recommends "false";\n' + settings)
         sources.touch(mode=0o600)
         sources.write_text(debian_sources(recipe.suite))
+        hooks = [f'--customize-hook=chroot "$1" sh -ec {shlex.quote(line)}' for line in recipe.commands]
         command = [
-            "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--aptopt={options}",
-            f"--include={','.join(recipe.packages)}",
-            *(f"--customize-hook=chroot \"$1\" sh -ec {shlex.quote(line)}" for line in recipe.commands), recipe.suite, str(making / "root"), str(sources),
+            "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--aptopt={options}", *hooks,
+            f"--include={','.join(recipe.packages)}", recipe.suite, str(making / "root"), str(sources),
         ]
         self._progress(f"building the machine image ({recipe.suite}, {len(recipe.packages)} packages and what they need), once")
         self._follow(command)
