@@ -318,6 +318,12 @@ class LocalCpi:
     # Sweeping
 
     def find(self, token: str) -> Sequence[Found]:
+        for records in self._all_records():
+            cid = cid_of(records.kind, token)
+            if cid in records.strays():
+                with self._locked(cid):
+                    if records.get(cid) is None:
+                        records.remove(cid)
         return [found for found in self._recorded() if found.token == token]
 
     def owned(self) -> Sequence[Found]:
@@ -364,6 +370,9 @@ class LocalCpi:
         for records in (self._snapshot_records, self._disk_records, self._stemcell_records):
             for record in records.all():
                 records.remove(record["cid"])
+        for records in self._all_records():
+            for stray in records.strays():
+                records.remove(stray)
         for folder in (self._names.devices, self._names.devices.parent):
             with contextlib.suppress(OSError):
                 folder.rmdir()

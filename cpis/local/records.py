@@ -88,6 +88,12 @@ class Records:
         found = (self.get(entry.name) for entry in sorted(self.folder.iterdir()) if not entry.name.startswith("."))
         return [record for record in found if record is not None]
 
+    def strays(self) -> list[str]:
+        """CIDs whose folder is there without a record: a crash came right before the record was written, or after it was removed."""
+        if not self.folder.is_dir():
+            return []
+        return [entry.name for entry in sorted(self.folder.iterdir()) if entry.is_dir() and not self.path(entry.name).exists()]
+
     def empty(self, cid: str) -> None:
         """Delete the resource's files but its record."""
         home = self.home(cid)

@@ -5,6 +5,7 @@ Source: director API contract, sections 3.3, 3.6 and 5.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from director import diagnostics
-from director.cli.client import diagnostic_of
+from director.cli.client import DirectorError, diagnostic_of
 from director.cli.ui import Interrupted, Ui
 from director.errors import TaskError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ACTIVE = ("queued", "processing", "cancelling")
 FIRST_WAIT, LONGEST_WAIT = 0.05, 0.5
+PATIENCE_SECONDS = 60.0  # for a director that does not answer: one that is started again goes on with the task
 
 
 class Reporter(Protocol):
@@ -31,6 +33,9 @@ class Reporter(Protocol):
     def chunk(self, task_id: int, data: bytes) -> None: ...
 
     def finished(self, task_id: int, state: str) -> None: ...
+
+    def waiting(self, task_id: int) -> None:
+        """The director does not answer; it is asked again."""
 
 
 class EventReporter:
@@ -69,6 +74,9 @@ class EventReporter:
             self._ui.begin(f"\nTask {task_id} {state}\n")
             if self._ui.manner == "plain":
                 self._ui.block("\n")
+
+    def waiting(self, task_id: int) -> None:
+        self._ui.block(f"\nTask {task_id} | The director does not answer, asking again for {PATIENCE_SECONDS:.0f} s", "warn")
 
     def _show(self, task_id: int, event: dict[str, Any]) -> None:
         start = next((known for known in self._events if _same(known, event)), None)
@@ -120,6 +128,8 @@ class RawReporter:
     def finished(self, task_id: int, state: str) -> None:
         self._ui.end(f". {state.title()}") if self._quiet else self._ui.begin(f"\nTask {task_id} {state}\n")
 
+    def waiting(self, task_id: int) -> None: ...
+
 
 class SilentReporter:
     """Shows nothing: reads such as `instances` are tasks too, and nobody wants to hear of it unless they fail: `errors` tells why."""
@@ -133,6 +143,8 @@ class SilentReporter:
         self._data += data
 
     def finished(self, task_id: int, state: str) -> None: ...
+
+    def waiting(self, task_id: int) -> None: ...
 
     def errors(self) -> list[diagnostics.Diagnostic]:
         """What the task's error lines say."""
@@ -162,17 +174,35 @@ def follow(
 
 
 def _watch(client: Client, task_id: int, reporter: Reporter, kind: str, sleep: Callable[[float], None]) -> str:
-    offset, wait = 0, FIRST_WAIT
+    offset, wait, silent = 0, FIRST_WAIT, 0.0
     while True:
-        # The state is asked for before the output, so that the output of a final state is complete.
-        state = str(client.task(task_id)["state"])
-        data = client.task_output(task_id, kind, offset=offset)
+        try:
+            # The state is asked for before the output, so that the output of a final state is complete.
+            state = str(client.task(task_id)["state"])
+            data = client.task_output(task_id, kind, offset=offset)
+        except DirectorError as error:
+            if error.status or silent >= PATIENCE_SECONDS:
+                raise _unheard(task_id, error) from error
+            if not silent:
+                reporter.waiting(task_id)
+            sleep(LONGEST_WAIT)
+            silent += LONGEST_WAIT
+            continue
+        silent = 0.0
         offset += len(data)
         reporter.chunk(task_id, data)
         if state not in ACTIVE:
             return state
         wait = FIRST_WAIT if data else min(wait * 1.5, LONGEST_WAIT)
         sleep(wait)
+
+
+def _unheard(task_id: int, error: DirectorError) -> DirectorError:
+    """The error, with how to go on following when it is the director that does not answer."""
+    if error.status:
+        return error
+    hint = f"The task goes on once the director runs: 'caisson director start', then follow it with 'caisson task {task_id}'."
+    return DirectorError(*(dataclasses.replace(item, suggestion=hint) for item in error.diagnostics))
 
 
 def duration(seconds: float) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from worksite import Site
+from worksite import Site, free_range
 
-MakeSite = Callable[..., Site]
+MakeSite = Callable[[], Site]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,9 +23,9 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     """Makes directors that are removed, with all they made, at the module's end."""
     made: list[Site] = []
 
-    def make(net: str) -> Site:
+    def make() -> Site:
         folder: Path = tmp_path_factory.mktemp("site", numbered=True)
-        made.append(Site(folder, net))
+        made.append(Site(folder, free_range()))
         return made[-1]
 
     yield make

@@ -9,7 +9,6 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ TRACES_OF_A_REQUEST = {"tasks", "events", "sqlite_sequence", "locks", "numeric_i
 
 @pytest.fixture(scope="module")
 def site(make_site: Any) -> Site:
-    site: Site = make_site("10.207.2")
+    site: Site = make_site()
     site.open()
     site.upload(HERE / "releases/broken")
     return site
@@ -66,7 +65,8 @@ WRONG = {
         lambda text: text.replace("version: latest", "version: 17", 1), ["Release version 'probe/17' doesn't exist", "Uploaded: 0+dev.1"]),
     "unknown job": (lambda text: text.replace("  - name: probe", "  - name: prob"), ["Job 'prob' not found", "Did you mean 'probe'?"]),
     "unknown network": (
-        lambda text: text.replace("- name: default\n  jobs", "- name: defaul\n  jobs"), ["unknown network 'defaul'", "Did you mean 'default'?"]),
+        lambda text: text.replace("- name: default\n  jobs", "- name: defaul\n  jobs"),
+        ["unknown network 'defaul'", "Did you mean 'default'?"]),
     "unknown zone": (lambda text: text.replace("azs: [z1]", "azs: [z9]"), ["unknown availability zone 'z9'", "'z1', 'z2', 'z3'"]),
     "unknown VM type": (lambda text: text.replace("vm_type: tiny", "vm_type: tine"), ["unknown vm type 'tine'", "Did you mean 'tiny'?"]),
     "unknown stemcell": (
@@ -74,13 +74,15 @@ WRONG = {
     "unknown disk type": (
         lambda text: text.replace("vm_type: tiny", "vm_type: tiny\n  persistent_disk_type: smal"), ["disk type 'smal'", "'small'"]),
     "too few static addresses": (
-        lambda text: text.replace("- name: default\n  jobs", "- name: default\n    static_ips: [10.207.2.10]\n  jobs").replace(
+        lambda text: text.replace("- name: default\n  jobs", "- name: default\n    static_ips: [NET.10]\n  jobs").replace(
             "instances: 1", "instances: 2"), ["has 2 instances but was allocated 1 static IPs", "List exactly 2"]),
     "static address of nowhere": (
         lambda text: text.replace("- name: default\n  jobs", "- name: default\n    static_ips: [10.99.9.9]\n  jobs"),
         ["10.99.9.9", "belongs to no subnet", "Add it to 'static'"]),
-    "too few addresses": (lambda text: text.replace("instances: 1", "instances: 250"), ["no more available", "more like these", "larger range"]),
-    "unknown variable": (lambda text: text.replace("properties: {}", "properties: {probe: {greeting: ((nowhere))}}"), ["nowhere", "-v nowhere="]),
+    "too few addresses": (
+        lambda text: text.replace("instances: 1", "instances: 250"), ["no more available", "more like these", "larger range"]),
+    "unknown variable": (
+        lambda text: text.replace("properties: {}", "properties: {probe: {greeting: ((nowhere))}}"), ["nowhere", "-v nowhere="]),
     "property of a wrong shape": (
         lambda text: text.replace("properties: {}", "properties: {probe: {tls: text}}"), ["'probe.tls.certificate' expects a hash"]),
 }
@@ -89,7 +91,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_manifests(case: str, site: Site, unchanged: None) -> None:
     change, words = WRONG[case]
-    said = refused(site, change(one(site)))
+    said = refused(site, change(one(site)).replace("NET", site.net))
     assert [word for word in words if word not in said] == [], said
     if case not in ("unknown variable",):
         assert "yml:" in said, "the line is told"
@@ -160,7 +162,8 @@ def with_job(entries: Entries, change: Callable[[Entries], bytes]) -> Entries:
     changed = {info.name.removeprefix("./"): content for info, content in entries}
     changed["jobs/check.tgz"] = change(unpacked(changed["jobs/check.tgz"]))
     manifest = yaml.safe_load(changed["release.MF"])
-    next(job for job in manifest["jobs"] if job["name"] == "check")["sha1"] = "sha256:" + hashlib.sha256(changed["jobs/check.tgz"]).hexdigest()
+    digest = hashlib.sha256(changed["jobs/check.tgz"]).hexdigest()
+    next(job for job in manifest["jobs"] if job["name"] == "check")["sha1"] = f"sha256:{digest}"
     changed["release.MF"] = yaml.safe_dump(manifest).encode()
     return [entry(name, content) for name, content in changed.items()]
 
@@ -179,7 +182,7 @@ def zeros(said: int, sent: int) -> bytes:
 
 BAD_RELEASES: dict[str, tuple[Callable[[Entries], Entries], list[str]]] = {
     "wrong digest": (
-        lambda entries: [(info, content) if "check" not in info.name else entry(info.name, packed([entry("monit")])) for info, content in entries],
+        lambda entries: [item if "check" not in item[0].name else entry(item[0].name, packed([entry("monit")])) for item in entries],
         ["check"]),
     "file missing": (lambda entries: [item for item in entries if "check.tgz" not in item[0].name], ["check"]),
     "no manifest": (lambda entries: [item for item in entries if "release.MF" not in item[0].name], ["release.MF"]),
@@ -187,7 +190,8 @@ BAD_RELEASES: dict[str, tuple[Callable[[Entries], Entries], list[str]]] = {
         lambda entries: with_job(entries, lambda job: packed([*job, entry("templates/out", type=tarfile.SYMTYPE, linkname="/etc/passwd")])),
         ["templates/out"]),
     "path out of it": (
-        lambda entries: with_job(entries, lambda job: packed([*job, entry("../../../../tmp/caisson-escaped", b"out")])), ["caisson-escaped"]),
+        lambda entries: with_job(entries, lambda job: packed([*job, entry("../../../../tmp/caisson-escaped", b"out")])),
+        ["caisson-escaped"]),
     "bomb": (lambda entries: with_job(entries, lambda job: zeros(200, 200)), ["check", "unpacks to more than"]),
     "cut off": (lambda entries: with_job(entries, lambda job: zeros(20, 10)), ["check", "cannot be read to its end"]),
     "no archive": (lambda entries: [], []),
@@ -270,10 +274,6 @@ def test_a_machine_that_dies_while_it_is_updated(site: Site, good: str) -> None:
     assert follower.returncode == 1
     for word in (f"The connection to machine '{good}' was lost during 'run_script'", "one/", "--fix"):
         assert word in said
-    assert site.director.rows("-d", "one", "instances")[0]["process_state"] == "unresponsive agent"
-    said = refused(site, one(site))
-    for word in ("the agent does not respond", "cannot be reached at", "Deploy with --fix"):
-        assert word in said
     site.deploy("one", one(site), "--fix")
     assert good not in site.cids()
     assert site.cids() == site.recorded()
@@ -305,7 +305,7 @@ def test_a_host_key_that_changed(site: Site, good: str) -> None:
         "one", "one/0", "sudo sh -c 'cd /etc/ssh; rm ssh_host_ed25519_key*; ssh-keygen -q -t ed25519 -N \"\" -f ssh_host_ed25519_key; "
         "systemctl reload ssh'")
     said = refused(site, one(site, properties="{probe: {greeting: a}}"))
-    for word in (f"Machine '{good}'", "shows another host key than the one recorded for it", "recorded: SHA256:", "shown:    SHA256:", "--fix"):
+    for word in (f"Machine '{good}'", "shows another host key than the one recorded for it", "recorded: SHA256:", "shown:  ", "--fix"):
         assert word in said
     assert site.director.rows("-d", "one", "instances")[0]["process_state"] == "host key changed"
     site.deploy("one", one(site), "--fix")
@@ -319,7 +319,7 @@ def test_a_full_disk_on_the_machine(site: Site) -> None:
     fill = "sudo sh -c 'for size in 1M 4k 512; do cat /dev/zero | dd of=/var/vcap/data/fill bs=$size oflag=append conv=notrunc; done; true'"
     site.director.ssh("full", "one/0", fill)
     said = refused(site, text.replace("properties: {}", "properties: {probe: {greeting: full}}"), name="full")
-    for word in ("No space left on device", "one/", "remove what fills it"):
+    for word in ("No space left on the machine's disk", "one/", "remove what fills it"):
         assert word in said
     site.director.ssh("full", "one/0", "sudo rm /var/vcap/data/fill")
     site.deploy("full", text.replace("properties: {}", "properties: {probe: {greeting: full}}"))
@@ -350,15 +350,15 @@ def test_errors_of_silent_tasks_are_told(site: Site) -> None:
     assert "Deployment 'nowhere' doesn't exist" in outcome.err
 
 
-def start_elsewhere(folder: Path, prefix: list[str], **env: str) -> Outcome:
+def start_elsewhere(folder: Path, *prefix: str, port: int = 0) -> Outcome:
     done = subprocess.run(
-        [*prefix, CAISSON, "director", "start", "--state", str(folder / "state"), "--port", str(free_port())], capture_output=True, text=True, check=False,
-        env={**os.environ, "HOME": str(folder), "BOSH_CONFIG": str(folder / "cli.yml"), **env}, cwd=ROOT, timeout=90)
+        [*prefix, CAISSON, "director", "start", "--state", str(folder / "state"), "--port", str(port or free_port())], capture_output=True,
+        text=True, check=False, env={**os.environ, "HOME": str(folder), "BOSH_CONFIG": str(folder / "cli.yml")}, cwd=ROOT, timeout=90)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def test_not_being_root_is_told(tmp_path: Path) -> None:
-    outcome = start_elsewhere(tmp_path, ["unshare", "--user"])
+    outcome = start_elsewhere(tmp_path, "unshare", "--user")
     assert outcome.code == 1
     assert "need root" in outcome.all
     assert "sudo" in outcome.all
@@ -368,7 +368,7 @@ def test_not_being_root_is_told(tmp_path: Path) -> None:
 def test_missing_commands_are_told(tmp_path: Path) -> None:
     """All of this computer's commands but two, as on one where their packages are missing."""
     hide = " && ".join(f"mount --bind /dev/null {path}" for path in ("/usr/bin/systemd-nspawn", "/usr/bin/mmdebstrap"))
-    outcome = start_elsewhere(tmp_path, ["unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh"])
+    outcome = start_elsewhere(tmp_path, "unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh")
     assert outcome.code == 1
     for word in ("systemd-nspawn", "apt-get install", "systemd-container"):
         assert word in outcome.all
@@ -376,10 +376,7 @@ def test_missing_commands_are_told(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_told(site: Site, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [CAISSON, "director", "start", "--state", str(tmp_path / "state"), "--port", str(site.director.port)], capture_output=True, text=True,
-        check=False, env={**os.environ, "HOME": str(tmp_path), "BOSH_CONFIG": str(tmp_path / "cli.yml")}, cwd=ROOT, timeout=90)
-    assert done.returncode == 1
-    assert str(site.director.port) in done.stderr
-    assert "Traceback" not in done.stderr
-    assert sys.executable not in done.stderr
+    outcome = start_elsewhere(tmp_path, port=site.director.port)
+    assert outcome.code == 1
+    assert f"{site.director.port} cannot be listened on" in outcome.err
+    assert "Traceback" not in outcome.err

@@ -29,7 +29,7 @@ RECREATE = [
 
 @pytest.fixture(scope="module")
 def site(make_site: Any) -> Site:
-    site: Site = make_site("10.207.1")
+    site: Site = make_site()
     site.open(names=True)
     return site
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import shutil
 import socket
 import socketserver
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -89,7 +91,8 @@ class Site:
         """Remove everything, and see that nothing is left."""
         self.listener.close()
         self.director.clean()
-        assert left(self.cloud) == []
+        remains = left(self.cloud)
+        assert not remains, remains
 
     def upload(self, source: Path) -> Outcome:
         """Make the release of a copy of its folder, and upload it."""
@@ -170,6 +173,12 @@ def stages(events: list[Tree]) -> list[str]:
 def vm_of(rows: list[Mapping[str, str]]) -> dict[str, str]:
     """Instance to VM cid, out of rows of `instances --details` or `vms`."""
     return {row["instance"]: row["vm_cid"] for row in rows}
+
+
+def free_range() -> str:
+    """The first three numbers of a /24 that nobody on this computer uses, so that suites of several checkouts can run side by side."""
+    used = subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True, check=True).stdout
+    return next(net for net in (f"10.207.{random.randrange(1, 255)}" for _ in range(1000)) if f" {net}." not in used)
 
 
 def free_port() -> int:

@@ -22,13 +22,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def read(path):
+    with open(path) as stream:
+        return stream.read()
+
+
 def count_start():
     """How often it was started with this persistent disk; 0 without one."""
     if not os.path.ismount(STORE):
         return 0
     path = os.path.join(STORE, "probe", "starts")
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    count = int(open(path).read()) + 1 if os.path.exists(path) else 1
+    count = int(read(path)) + 1 if os.path.exists(path) else 1
     with open(path, "w") as stream:
         stream.write(str(count))
         stream.flush()
@@ -36,8 +41,8 @@ def count_start():
     return count
 
 
-CONFIG = json.load(open(sys.argv[1]))
-WORDS = open(os.path.join(HERE, "words.txt")).read().strip()
+CONFIG = json.loads(read(sys.argv[1]))
+WORDS = read(os.path.join(HERE, "words.txt")).strip()
 if CONFIG["sick"]:
     sys.exit("last words of a sick probe")
 STARTS = count_start()
