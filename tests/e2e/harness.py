@@ -85,7 +85,9 @@ class Director:
     def begin(self, *arguments: str, **popen: Any) -> subprocess.Popen[str]:
         """Start a command and do not wait."""
         return subprocess.Popen(
-            [CAISSON, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.env, cwd=ROOT, **popen,
+            [CAISSON, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.env, cwd=ROOT,
+            # Tests may run where Ctrl-C is ignored, and what they start would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **popen,
         )
 
     def rows(self, *arguments: str) -> list[dict[str, str]]:

@@ -18,6 +18,8 @@ from typing import Any
 from harness import ROOT, Director, Outcome, wait_for
 from local_left import left
 
+from cpis.local.names import Names
+
 HERE = Path(__file__).parent
 NOT_SOURCE = shutil.ignore_patterns("dev_releases", ".dev_builds", ".mypy_cache", "__pycache__")
 Tree = dict[str, Any]
@@ -152,6 +154,15 @@ class Site:
     def cids(self, kind: str = "vm") -> set[str]:
         """What the cloud has."""
         return {path.parent.name for path in self.cloud.glob(f"{kind}s/*/{kind}.json")}
+
+    def vms(self, deployment: str) -> list[str]:
+        """CIDs of a deployment's machines."""
+        return [str(row["cid"]) for row in self.query("select cid from vms where deployment = ?", deployment)]
+
+    def inside(self, cid: str, *command: str) -> None:
+        """Run a command in a machine's file system, from outside."""
+        listed = subprocess.run(["ip", "netns", "pids", Names(self.cloud).namespaces + cid], capture_output=True, text=True, check=True)
+        subprocess.run(["nsenter", "-m", "-t", min(listed.stdout.split(), key=int), "--", *command], check=True)
 
     def recorded(self, kind: str = "vm") -> set[str]:
         """What the director believes to be there."""
