@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -168,12 +169,9 @@ def _put_to_sleep(ctx: Context, name: str, groups: list[str]) -> None:
         vm = ctx.store.vms.active_of(instance_id)
         if vm is None:
             return
-        for disk in ctx.store.disks.of_instance(instance_id):
-            try:
-                agent = ctx.agent(vm)
-            except MachineError:
-                agent = None
-            disks.detach(ctx, agent, vm, instance_id, disk)
+        with contextlib.suppress(MachineError):  # the disks of a machine that does not answer are free when it is gone
+            for disk in ctx.store.disks.of_instance(instance_id):
+                disks.detach(ctx, ctx.agent(vm), vm, instance_id, disk)
         delete_vm(ctx, vm)
         ctx.store.instances.update(instance_id, applied={})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from director.errors import HostKeyChanged, MachineError, Unreachable
+from director.errors import MachineError
 from director.execute import parallel
 from director.execute.context import Context
 from director.machine.agent import MachineState
@@ -25,10 +25,11 @@ def observe(ctx: Context, deployment: str, *, ask: bool = True) -> tuple[model.O
 
 
 def state_of(ctx: Context, vm: VmRow, *, full: bool = False) -> MachineState | MachineError:
-    """What the machine says, or why it says nothing: Unreachable, or HostKeyChanged, as what answers then need not be our machine."""
+    """What the machine says, or why it says nothing that helps: Unreachable, HostKeyChanged (what answers then need not be our machine),
+    or an agent that cannot even tell its state."""
     try:
         return ctx.agent(vm).get_state(full)
-    except (Unreachable, HostKeyChanged) as error:
+    except MachineError as error:
         ctx.log.debug(f"{vm.cid} does not answer: {error.message}")
         return error
 

@@ -182,7 +182,9 @@ def _error(endpoint: Endpoint, action: str, error: Tree) -> MachineError | Cance
         return NotFetched(Diagnostic(message, detail=output))
     if kind == "disk_full":
         return AgentError(Diagnostic(
-            message, detail=output, suggestion=f"Give machine '{endpoint.cid}' a bigger disk, or remove what fills it (`caisson ssh`).",
+            message, detail=output, suggestion=(
+                f"Give machine '{endpoint.cid}' a bigger disk, remove what fills it (`caisson ssh`), "
+                "or replace it: caisson recreate INSTANCE --fix."),
         ))
     if kind == "internal":
         return AgentError(Diagnostic(f"Action '{action}' failed on the machine: {message}", detail=output))

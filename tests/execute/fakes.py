@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import gzip
 import hashlib
 import itertools
 import json
@@ -53,7 +54,8 @@ MUTES = frozenset({"get_state", "ping", "missing_blobs", "list_disk", "tail_logs
 
 @dataclasses.dataclass
 class Machine:
-    """What a machine keeps on itself. `mounts` are disk CIDs by place (`store`, `store_migration_target`)."""
+    """What a machine keeps on itself. `mounts` are disk CIDs by place (`store`, `store_migration_target`). A `dead` one is off, a `deaf`
+    one runs and refuses connections."""
 
     cid: str
     host_key: str
@@ -66,6 +68,7 @@ class Machine:
     mounts: dict[str, str] = dataclasses.field(default_factory=dict)
     dns_version: int = 0
     dead: bool = False
+    deaf: bool = False
 
     @property
     def jobs(self) -> tuple[str, ...]:
@@ -120,13 +123,14 @@ class Cloud(FakeCpi):
         return other
 
     def create_vm(self, request: contract.VmRequest) -> contract.Vm:
-        before = set(self._resources)
-        vm = super().create_vm(request)
-        if vm.cid not in before:
-            self.made.append(("vm", request.token))
-            self.fleet.machines[vm.cid] = Machine(vm.cid, request.login.host_public_key)
-            self._effect("create_vm")
-        return vm
+        try:
+            return super().create_vm(request)
+        finally:  # also when only the answer is lost
+            for vm in self._of("vm"):
+                if vm["cid"] not in self.fleet.machines:
+                    self.made.append(("vm", request.token))
+                    self.fleet.machines[vm["cid"]] = Machine(vm["cid"], request.login.host_public_key)
+                    self._effect("create_vm")
 
     def delete_vm(self, cid: str) -> None:
         super().delete_vm(cid)
@@ -134,13 +138,14 @@ class Cloud(FakeCpi):
             self._effect("delete_vm")
 
     def create_disk(self, request: contract.DiskRequest) -> str:
-        before = set(self._resources)
-        cid = super().create_disk(request)
-        if cid not in before:
-            self.made.append(("disk", request.token))
-            self.fleet.contents[cid] = []
-            self._effect("create_disk")
-        return cid
+        try:
+            return super().create_disk(request)
+        finally:
+            for disk in self._of("disk"):
+                if disk["cid"] not in self.fleet.contents:
+                    self.made.append(("disk", request.token))
+                    self.fleet.contents[disk["cid"]] = []
+                    self._effect("create_disk")
 
     def delete_disk(self, cid: str) -> None:
         super().delete_disk(cid)
@@ -178,7 +183,8 @@ class Session:
 
     @property
     def is_alive(self) -> bool:
-        return not self._closed and self._fleet.machines.get(self._machine.cid) is self._machine and not self._machine.dead
+        there = self._fleet.machines.get(self._machine.cid) is self._machine
+        return there and not (self._closed or self._machine.dead or self._machine.deaf)
 
     def close(self) -> None:
         self._closed = True
@@ -303,7 +309,7 @@ class Session:
             if f"{BLOBS}/{bare(needed)}" not in self._machine.files:
                 raise AgentError(f"Blob {needed} of package '{name}' is not on the machine")
         source = self._machine.files[f"{BLOBS}/{bare(digest)}"]
-        if b"never compiles" in source:
+        if b"never compiles" in gzip.decompress(source):
             raise ScriptFailed(f"Compiling package {name}: 'bash -x packaging' failed with exit code 1")
         made = f"{name} {version} {[item['digest'] for item in dependencies]}".encode()
         path = f"/var/vcap/data/tmp/compiled-{name}.tgz"
@@ -485,7 +491,7 @@ class World:
 
     def _connect(self, endpoint: Endpoint) -> Agent:
         machine = self.fleet.machines.get(endpoint.cid)
-        if machine is None or machine.dead:
+        if machine is None or machine.dead or machine.deaf:
             raise Unreachable(f"Machine '{endpoint.cid}' cannot be reached at {endpoint.address}:{endpoint.port}")
         assert machine.host_key in endpoint.accepted_keys, "the machine shows a key that nobody pinned"
         return Agent(Session(self.cloud, machine, self._done))
@@ -499,14 +505,14 @@ class World:
         cid = self.cloud.create_stemcell("", {}, "stemcell")
         self.store.stemcells.add(StemcellRow("linux", "1", "linux", cid, "stemcell"))
 
-    def upload(self, files: Mapping[str, str]) -> None:
+    def upload(self, files: Mapping[str, str], version: str = "") -> None:
         """Make a release of the files and upload it."""
         source = self.folder / "release"
         for name, text in files.items():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_text(text)
         tarball = self.folder / "release.tgz"
-        create_release(source, force=True, tarball=tarball, prepare=lambda folder: None)
+        create_release(source, version=version, force=True, tarball=tarball, prepare=lambda folder: None)
         shutil.rmtree(source)
         uploads.upload_release(self.context, uploads.Upload(path=str(tarball)))
 

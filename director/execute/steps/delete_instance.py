@@ -24,8 +24,9 @@ def delete_instance(
         vm = ctx.store.vms.active_of(observed.id)
         if vm is not None:
             agent = _stopped(ctx, vm, observed, step, env, skip_drain=skip_drain, force=force)
-            for disk in ctx.store.disks.of_instance(observed.id):
-                disks.detach(ctx, agent, vm, name, disk)
+            if agent is not None:
+                for disk in ctx.store.disks.of_instance(observed.id):
+                    disks.detach(ctx, agent, vm, name, disk)
         for left in ctx.store.vms.of_instance(observed.id):
             delete_vm(ctx, left)
         for disk in ctx.store.disks.of_instance(observed.id):

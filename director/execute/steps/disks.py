@@ -134,12 +134,11 @@ class Disks:
         orphan(self._ctx, disk, self._spec.deployment, self._spec.name)
 
 
-def detach(ctx: Context, agent: Agent | None, vm: VmRow, label: str, disk: DiskRow) -> None:
-    """Unmount (when there is an agent to ask) and detach."""
-    if agent is not None:
-        if not disk.name:
-            agent.unmount_disk(disk.cid)
-        agent.remove_persistent_disk(disk.cid)
+def detach(ctx: Context, agent: Agent, vm: VmRow, label: str, disk: DiskRow) -> None:
+    """Unmount and detach."""
+    if not disk.name:
+        agent.unmount_disk(disk.cid)
+    agent.remove_persistent_disk(disk.cid)
     cpi = ctx.cpi(vm.cpi)
     ctx.journal.perform(
         "detach_disk", f"detach-{disk.cid}-{ctx.new_id()}", vm.deployment, f"Detaching disk {disk.cid} from {label}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from director.errors import MachineError
 from director.execute import dns
 from director.execute.context import Context
 from director.execute.prepare import Prepared
@@ -68,9 +69,7 @@ class _Update:
         agent = None if self.vm is None or self.silent else self._agent()
         apply_spec = self.prepared.apply_spec(self.change.id)
         if agent is not None:
-            if not recreates and wanted != "detached":
-                self._prepare(agent, apply_spec)
-            self._stop(agent, apply_spec)
+            agent = self._leave(agent, apply_spec, replaces=recreates or wanted == "detached")
         if wanted == "detached":
             self._remove_vm(agent)
             return
@@ -91,6 +90,19 @@ class _Update:
             prepare_machine(self.ctx, self.vm, agent)
         return agent
 
+    def _leave(self, agent: Agent, apply_spec: dict[str, Any], *, replaces: bool) -> Agent | None:
+        """Stop the jobs; None when that failed on a machine that is to go whatever it does (its disk is full, for example)."""
+        try:
+            if not replaces:
+                self._prepare(agent, apply_spec)
+            self._stop(agent, apply_spec)
+        except MachineError as error:
+            if not replaces or not self.prepared.wanted.options.fix:
+                raise
+            self.ctx.log.warning(f"{self.spec.name}: {error.message}. Its machine goes all the same, since --fix was asked for.")
+            return None
+        return agent
+
     def _prepare(self, agent: Agent, apply_spec: dict[str, Any]) -> None:
         """Bring everything onto the machine while the old jobs still run."""
         blobs.send(self.ctx, agent, apply_spec, self.prepared)
@@ -108,10 +120,12 @@ class _Update:
         )
 
     def _remove_vm(self, agent: Agent | None) -> None:
+        """Of a machine that does not answer disks cannot be unmounted; they are free when it is gone."""
         if self.vm is None:
             return
-        for disk in self.ctx.store.disks.of_instance(self.change.id):
-            disks.detach(self.ctx, agent, self.vm, self.spec.label, disk)
+        if agent is not None:
+            for disk in self.ctx.store.disks.of_instance(self.change.id):
+                disks.detach(self.ctx, agent, self.vm, self.spec.label, disk)
         delete_vm(self.ctx, self.vm)
         self.vm = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import List, Tuple
 
 from . import files
@@ -38,5 +39,6 @@ def write(host: Host) -> str:
 
 
 def keep(host: Host, state: str) -> None:
-    """`/var/vcap/instance/health.json`, written when it changed."""
-    files.write(host.layout.health, '{"state":"%s"}' % state, 0o644)
+    """`/var/vcap/instance/health.json`, written when it changed. That it cannot be (a full disk) is no reason to tell nothing."""
+    with contextlib.suppress(OSError):
+        files.write(host.layout.health, '{"state":"%s"}' % state, 0o644)
