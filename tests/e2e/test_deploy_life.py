@@ -303,7 +303,7 @@ def test_logs_are_fetched(site: Site, tmp_path: Path) -> None:
 
 
 def test_only_max_in_flight_machines_at_a_time(site: Site) -> None:
-    """Six instances in one zone: one canary, then two at a time; seen from the order of what the task tells."""
+    """Four instances in one zone: one canary, then two at a time; seen from the order of what the task tells."""
     text = site.text("many.yml")
     site.deploy("many", text)
     site.deploy("many", text.replace("hello", "bye"))
