@@ -23,9 +23,9 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     """Makes directors that are removed, with all they made, at the module's end."""
     made: list[Site] = []
 
-    def make() -> Site:
+    def make(net: str = "") -> Site:
         folder: Path = tmp_path_factory.mktemp("site", numbered=True)
-        made.append(Site(folder, free_range()))
+        made.append(Site(folder, net or free_range()))
         return made[-1]
 
     yield make
