@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def site(make_site: Any) -> Site:
 
 
 def manifest(site: Site) -> str:
-    return site.text("many.yml").replace("name: many", "name: signed").replace("instances: 6", "instances: 1")
+    return re.sub(r"instances: \d+", "instances: 1", site.text("many.yml").replace("name: many", "name: signed"))
 
 
 def lines(site: Site, words: str) -> list[str]:
