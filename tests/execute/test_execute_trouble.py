@@ -150,3 +150,18 @@ def test_a_cloud_that_stays_away_leaves_its_effect_open_for_the_next_try(deploye
     deployed.deploy(MANIFEST.replace("instances: 2", "instances: 3"))
     assert len(deployed.fleet.machines) == 4
     assert deployed.leaks() == []
+
+
+def test_a_job_that_runs_for_a_moment_only_is_no_job_that_runs(deployed: World) -> None:
+    """Each look at it finds it in another state: a crash loop."""
+    looks = 0
+
+    def flicker(machine: Machine, action: str, arguments: dict[str, Any]) -> None:
+        nonlocal looks
+        if action == "get_state" and machine is deployed.machine("web"):
+            looks += 1
+            (deployed.fleet.sick.add if looks % 2 else deployed.fleet.sick.discard)("web")
+
+    deployed.fleet.refuse = flicker
+    with pytest.raises(MachineError, match="is not running after update"):
+        deployed.deploy(OTHER.replace("0-1000", "0-1900"))

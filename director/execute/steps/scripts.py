@@ -64,20 +64,25 @@ def await_running(ctx: Context, agent: Agent, watch_time: WatchTime) -> MachineS
     """Wait the shortest watch time, then ask until the jobs run or the longest is over; the last answer.
 
     The schedule is the reference's; between its times we ask more often, since a round trip costs little and an operator's time much.
+    So that a job which dies as soon as it was started is not seen in the one moment in which it runs, two answers in a row must agree.
     """
     first, *others = watch.watch_schedule(watch_time)
     ctx.check()
     ctx.sleep(first)
     state = agent.get_state()
-    pause = SHORTEST_PAUSE
+    steady, pause = state.job_state == "running" and not state.processes, SHORTEST_PAUSE
     for seconds in others:
         left = seconds
-        while state.job_state != "running" and left > 0:
+        while not steady and left > 0:
             ctx.check()
             ctx.sleep(min(pause, left))
             left -= pause
-            pause = min(LONGEST_PAUSE, pause * 1.5)
-            state = agent.get_state()
+            before, state = state, agent.get_state()
+            steady = before.job_state == state.job_state == "running"
+            pause = SHORTEST_PAUSE if state.job_state == "running" else min(LONGEST_PAUSE, pause * 1.5)
+    if others and not steady and state.job_state == "running":
+        ctx.sleep(SHORTEST_PAUSE)
+        state = agent.get_state()
     return state
 
 
