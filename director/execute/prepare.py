@@ -193,7 +193,7 @@ def read(ctx: Context, wanted: Wanted) -> Parsed:
     deployment = ctx.store.deployments.find(name)
     manifest = parse.parse_manifest(
         document, cloud, runtime_configs=configs.runtime,
-        releases=ctx.store.releases.load([(row.name, row.version) for row in ctx.store.releases.all()]),
+        releases=ctx.store.releases.load([(row.name, row.version) for row in ctx.store.releases.all()], forms=False),
         stemcells=[row.value for row in ctx.store.stemcells.all()],
         previous_groups=tuple(dict.fromkeys(row.group for row in ctx.store.instances.of(name))),
         teams=deployment.teams if deployment else (),

@@ -9,7 +9,7 @@ from director.diagnostics import Diagnostics, Where, did_you_mean
 from director.manifest.model import InstanceGroup, JobRef
 from director.plan.bind import bind
 from director.plan.model import JobPlan, PackageRef, Request, Tree
-from director.plan.packages import ReleasePackages, check_collisions, check_sources, group_packages, packages_of
+from director.plan.packages import ReleasePackages, Use, check_collisions, check_sources, group_packages, packages_of
 from director.release.model import JobSpec, Stemcell
 
 _UNKNOWN_RELEASE = 140002
@@ -44,7 +44,7 @@ class Catalog:
         self._packages: Mapping[str, ReleasePackages] = packages_of(request.manifest.releases, request.releases)
         self._jobs = {(name, job.name): job for name, item in self._packages.items() for job in item.release.jobs}
         self._stemcells = self._find_stemcells()
-        self._used: dict[str, tuple[ReleasePackages, frozenset[str], frozenset[str]]] = {}
+        self._used: dict[str, Use] = {}
 
     def group_jobs(self, group: InstanceGroup) -> GroupJobs:
         """Everything of a group that does not differ between its instances, but links."""
@@ -66,14 +66,12 @@ class Catalog:
         check_collisions(group, specs, self._packages, self._report)
         text = f"{stemcell.os}/{stemcell.version}"
         for spec in specs:
-            packages = self._packages[spec.release]
-            _, names, stemcells = self._used.get(spec.release, (packages, frozenset[str](), frozenset[str]()))
-            self._used[spec.release] = (packages, names | frozenset(spec.packages), stemcells | {text})
+            self._used.setdefault(spec.release, Use(self._packages[spec.release])).add(text, spec.packages)
         return GroupJobs(tuple(bound), group_packages(specs, self._packages, text), stemcell)
 
     def check(self) -> None:
         """What can be told only when all groups were looked at."""
-        check_sources(self._used, {ref.name: ref for ref in self._request.manifest.releases}, self._report)
+        check_sources(self._used.values(), self._report)
 
     def _job(self, group: InstanceGroup, ref: JobRef, where: Where) -> JobSpec | None:
         packages = self._packages.get(ref.release)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from director.diagnostics import Diagnostics, Where
 from director.errors import ReleaseError
 from director.manifest.model import InstanceGroup, ReleaseRef
 from director.plan.model import Blueprint, Compile, PackageRef
-from director.release import compiled
+from director.release import compiled, versions
 from director.release.manifest import dependency_order
 from director.release.model import CompiledPackageSpec, JobSpec, PackageSpec, Release
 
@@ -19,10 +20,14 @@ _COLLISION = 80011
 
 
 class ReleasePackages:
-    """The packages of one release version, with dependency and compiled keys, each computed once."""
+    """The packages of one release version, with dependency and compiled keys, each computed once.
 
-    def __init__(self, release: Release) -> None:
+    `exported_from` lists the stemcells (`OS/VERSION`) whose compiled forms alone may be used; empty: no such limit.
+    """
+
+    def __init__(self, release: Release, exported_from: Iterable[str] = ()) -> None:
         self.release = release
+        self.exported_from = tuple(exported_from)
         self._compiled: dict[str, list[CompiledPackageSpec]] = {}
         for item in release.compiled_packages:
             self._compiled.setdefault(item.name, []).append(item)
@@ -38,9 +43,9 @@ class ReleasePackages:
         return self._specs.get(name)
 
     def has_source(self, name: str) -> bool:
-        """A package without blob that the release also carries compiled, or carries only compiled, has no source."""
+        """A package without blob came compiled only."""
         source = self._sources.get(name)
-        return source is not None and (bool(source.blob_id) or name not in self._compiled)
+        return source is not None and bool(source.blob_id)
 
     def compiled(self, name: str) -> Iterable[CompiledPackageSpec]:
         return self._compiled.get(name, ())
@@ -75,21 +80,24 @@ class ReleasePackages:
         return [item.name for item in dependency_order(self._specs, sorted(name for name in names if name in self._specs))]
 
 
-def usable(packages: ReleasePackages, name: str, stemcell: str, exported_from: Iterable[str] = ()) -> CompiledPackageSpec | None:
-    """The compiled form that a release carries and that may be used on `stemcell` (`OS/VERSION`), or None.
+def usable(packages: ReleasePackages, name: str, stemcell: str) -> CompiledPackageSpec | None:
+    """The compiled form that is there and may be used on `stemcell` (`OS/VERSION`), or None.
 
-    Exact match first; without source also the same OS and first version component, with the greatest second component.
+    With `exported_from` exactly one of the listed stemcells, the nearest; else exact match first, and for a package without source also
+    the same OS and first version component, with the greatest second component. Source: release contract, section 9.
     """
-    candidates = list(packages.compiled(name))
-    listed = tuple(exported_from)
-    if listed:
-        return next((item for item in candidates if item.stemcell == stemcell and stemcell in listed), None)
-    exact = next((item for item in candidates if item.stemcell == stemcell), None)
-    if exact is not None or packages.has_source(name):
+    near = [item for item in packages.compiled(name) if same_line(item.stemcell, stemcell)]
+    if packages.exported_from:
+        near = [item for item in near if item.stemcell in packages.exported_from]
+    exact = next((item for item in near if item.stemcell == stemcell), None)
+    if exact is not None or (packages.has_source(name) and not packages.exported_from):
         return exact
-    os, _, version = stemcell.rpartition("/")
-    near = [item for item in candidates if item.stemcell.rpartition("/")[0] == os and _major(item.stemcell) == version.split(".")[0]]
     return max(near, key=lambda item: _second(item.stemcell), default=None)
+
+
+def same_line(one: str, other: str) -> bool:
+    """Whether two stemcells (`OS/VERSION`) match: the same OS and first version component."""
+    return _line(one) == _line(other)
 
 
 def group_packages(jobs: Iterable[JobSpec], releases: Mapping[str, ReleasePackages], stemcell: str) -> tuple[PackageRef, ...]:
@@ -133,49 +141,63 @@ def check_collisions(group: InstanceGroup, jobs: Iterable[JobSpec], releases: Ma
                     where=Where(line=group.line, path=f"instance_groups/{group.name}"), code=_COLLISION)
 
 
-def check_sources(
-    used: Mapping[str, tuple[ReleasePackages, frozenset[str], frozenset[str]]], refs: Mapping[str, ReleaseRef], report: Diagnostics,
-) -> None:
-    """Every package that jobs need can be compiled or is there compiled. `used`: release name -> (packages, names, stemcells)."""
-    for release_name, (packages, names, stemcells) in used.items():
-        ref = refs.get(release_name)
-        listed = {f"{item.get('os', '')}/{item.get('version', '')}" for item in ref.exported_from} if ref else set()
-        title = f"{packages.release.name}/{packages.release.version}"
+@dataclasses.dataclass
+class Use:
+    """What groups need of a release: stemcell (`OS/VERSION`) -> names of packages."""
+
+    packages: ReleasePackages
+    names: dict[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+
+    def add(self, stemcell: str, names: Iterable[str]) -> None:
+        self.names[stemcell] = self.names.get(stemcell, frozenset()) | frozenset(names)
+
+
+def check_sources(used: Iterable[Use], report: Diagnostics) -> None:
+    """Every package that jobs need can be compiled or is there compiled."""
+    for use in used:
+        packages = use.packages
         try:
-            closure = packages.closure(names)
+            closures = {stemcell: packages.closure(names) for stemcell, names in sorted(use.names.items())}
         except ReleaseError as error:
             report.extend(error.diagnostics)
             continue
-        if listed:
-            _check_exported(title, packages, closure, stemcells, listed, report)
+        title = f"{packages.release.name}/{packages.release.version}"
+        if packages.exported_from:
+            for stemcell, closure in closures.items():
+                _check_exported(title, packages, closure, stemcell, report)
             continue
-        missing = [(name, stemcell) for name in closure for stemcell in sorted(stemcells)
+        missing = [(name, stemcell) for stemcell, closure in closures.items() for name in closure
                    if not packages.has_source(name) and usable(packages, name, stemcell) is None]
         if missing:
-            report.add(_no_source(title, packages, missing, stemcells), code=_NO_SOURCE,
-                       suggestion="Upload the source release, or one compiled for that stemcell.")
+            report.add(_no_source(title, packages, missing, len(closures)), code=_NO_SOURCE,
+                       suggestion=_hint(packages, [name for name, _ in missing]))
 
 
-def _check_exported(
-    title: str, packages: ReleasePackages, closure: Iterable[str], stemcells: frozenset[str], listed: set[str], report: Diagnostics,
-) -> None:
-    for stemcell in sorted(stemcells - listed):
+def _check_exported(title: str, packages: ReleasePackages, closure: Iterable[str], stemcell: str, report: Diagnostics) -> None:
+    listed = [item for item in packages.exported_from if same_line(item, stemcell)]
+    if not listed:
         report.add(f"Can't use release '{title}': expected to find stemcell for '{stemcell}' to be configured in exported_from'",
                    code=_STEMCELL_NOT_EXPORTED)
-    for stemcell in sorted(stemcells & listed):
-        lacking = [name for name in closure if usable(packages, name, stemcell, (stemcell,)) is None]
-        if lacking:
-            lines = "".join(f"\n - '{name}/{_fingerprint(packages, name)}'" for name in lacking)
-            report.add(
-                f"Can't use release '{title}':\nPackages must be exported from stemcell '{stemcell}', but some packages are not compiled"
-                f" for this stemcell:{lines}", code=_NOT_EXPORTED)
+        return
+    lacking = [name for name in closure if usable(packages, name, stemcell) is None]
+    if lacking:
+        lines = "".join(f"\n - '{name}/{_fingerprint(packages, name)}'" for name in lacking)
+        report.add(
+            f"Can't use release '{title}':\nPackages must be exported from stemcell '{listed[0]}', but some packages are not compiled"
+            f" for this stemcell:{lines}", code=_NOT_EXPORTED, suggestion=_hint(packages, lacking))
 
 
-def _no_source(title: str, packages: ReleasePackages, missing: list[tuple[str, str]], stemcells: frozenset[str]) -> str:
+def _hint(packages: ReleasePackages, names: Iterable[str]) -> str:
+    there = sorted({item.stemcell for name in names for item in packages.compiled(name)})
+    compiled_for = f" Here they are compiled for {', '.join(there)}." if there else ""
+    return f"Upload the source release, or one compiled for that stemcell.{compiled_for}"
+
+
+def _no_source(title: str, packages: ReleasePackages, missing: list[tuple[str, str]], stemcells: int) -> str:
     head = f"\nCan't use release '{title}'. It references packages without source code and are not compiled against "
-    if len(stemcells) == 1:
+    if stemcells == 1:
         lines = (f"\n - '{name}/{_fingerprint(packages, name)}'" for name, _ in missing)
-        return head + f"stemcell '{next(iter(stemcells))}':" + "".join(lines)
+        return head + f"stemcell '{missing[0][1]}':" + "".join(lines)
     return head + "intended stemcells:" + "".join(
         f"\n - '{name}/{_fingerprint(packages, name)}' against stemcell '{stemcell}'" for name, stemcell in missing)
 
@@ -187,26 +209,37 @@ def compilations(blueprint: Blueprint, known: Container[str]) -> tuple[Compile, 
     """
     wanted: dict[str, Compile] = {}
     releases = packages_of(blueprint.request.manifest.releases, blueprint.request.releases)
-    refs = {ref.name: ref for ref in blueprint.request.manifest.releases}
     done: set[tuple[str, str, str]] = set()
     for packages, release, stemcell, names in _needs(blueprint, releases):
         todo = tuple(name for name in names if (release, stemcell, name) not in done)
         if not todo:
             continue
         done.update((release, stemcell, name) for name in todo)
-        listed = tuple(f"{item.get('os', '')}/{item.get('version', '')}" for item in refs[release].exported_from)
-        for name in packages.closure(todo):
-            item = _compile(packages, name, stemcell, listed, known, wanted)
-            if item is not None:
-                wanted.setdefault(item.key, item)
+        _add_missing(packages, todo, stemcell, known, wanted)
     return tuple(wanted.values())
 
 
+def missing(packages: ReleasePackages, names: Iterable[str], stemcell: str, known: Container[str]) -> tuple[Compile, ...]:
+    """What must be compiled so that all of `names`, and what they depend on, is there for `stemcell`; as `compilations`."""
+    wanted: dict[str, Compile] = {}
+    _add_missing(packages, names, stemcell, known, wanted)
+    return tuple(wanted.values())
+
+
+def _add_missing(
+    packages: ReleasePackages, names: Iterable[str], stemcell: str, known: Container[str], wanted: dict[str, Compile],
+) -> None:
+    for name in packages.closure(names):
+        item = _compile(packages, name, stemcell, known, wanted)
+        if item is not None:
+            wanted.setdefault(item.key, item)
+
+
 def _compile(
-    packages: ReleasePackages, name: str, stemcell: str, listed: tuple[str, ...], known: Container[str], wanted: Mapping[str, Compile],
+    packages: ReleasePackages, name: str, stemcell: str, known: Container[str], wanted: Mapping[str, Compile],
 ) -> Compile | None:
     package = packages.package(name)
-    if package is None or usable(packages, name, stemcell, listed) is not None:
+    if package is None or usable(packages, name, stemcell) is not None:
         return None
     key = packages.key(name, stemcell)
     if key in known or key in wanted:
@@ -234,7 +267,11 @@ def _needs(blueprint: Blueprint, releases: Mapping[str, ReleasePackages]) -> Ite
 def packages_of(refs: Iterable[ReleaseRef], releases: Iterable[Release]) -> dict[str, ReleasePackages]:
     """The packages of each release the manifest names, in the version it names."""
     by_version = {(release.name, release.version): release for release in releases}
-    return {ref.name: ReleasePackages(by_version[ref.name, ref.version]) for ref in refs if (ref.name, ref.version) in by_version}
+    return {
+        ref.name: ReleasePackages(
+            by_version[ref.name, ref.version], [f"{item.get('os', '')}/{item.get('version', '')}" for item in ref.exported_from])
+        for ref in refs if (ref.name, ref.version) in by_version
+    }
 
 
 def _fingerprint(packages: ReleasePackages, name: str) -> str:
@@ -242,10 +279,12 @@ def _fingerprint(packages: ReleasePackages, name: str) -> str:
     return package.fingerprint if package else ""
 
 
-def _major(stemcell: str) -> str:
-    return stemcell.rpartition("/")[2].split(".")[0]
+def _line(stemcell: str) -> tuple[str, str]:
+    os, _, version = stemcell.rpartition("/")
+    return os, version.replace("_", ".").split(".")[0]
 
 
-def _second(stemcell: str) -> int:
-    parts = stemcell.rpartition("/")[2].split(".")
-    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+def _second(stemcell: str) -> tuple[tuple[int, int | str], ...]:
+    """Sorts stemcells of one line: by the second version component, numbers before words."""
+    second = versions.parse_stemcell(stemcell.rpartition("/")[2]).release[1:]
+    return tuple((0, item) if isinstance(item, int) else (1, item) for item in second)

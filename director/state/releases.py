@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from director import errors
-from director.release import model
+from director.release import compiled, model
 from director.state import database, tables
+from director.state.compiled_packages import CompiledPackageRow
 
 _versions, _jobs, _packages = tables.release_versions, tables.jobs, tables.packages
 _version_jobs, _version_packages = tables.release_version_jobs, tables.release_version_packages
@@ -33,7 +34,7 @@ class Releases(database.Repository):
     """Source: release contract, sections 7 and 8; API contract, 6.7."""
 
     def save(self, release: model.Release, *, complete: bool = True) -> ReleaseVersionRow:
-        """Store a version with its jobs and packages, whose `blob_id`s are set; one of the same name and version is replaced.
+        """Store a version with its jobs and packages, whose `blob_id`s are set; what a version of that name holds already stays in it.
 
         A package without `blob_id` keeps the blob recorded for it before. Compiled packages are stored by `compiled_packages`.
         """
@@ -48,15 +49,14 @@ class Releases(database.Repository):
             else:
                 number = found.id
                 self._change(_versions, _versions.c.id == number, values)
-                for table in (_version_jobs, _version_packages):
-                    connection.execute(sa.delete(table).where(table.c.release_version_id == number))
-            for job in release.jobs:
-                self._insert(_version_jobs, {"release_version_id": number, "job_id": self._save_part(_jobs, release.name, _job_row(job))})
-            for package in self._packages_of(release):
-                row = database.values_of(package)
-                self._insert(_version_packages, {
-                    "release_version_id": number, "package_id": self._save_part(_packages, release.name, row)})
-            self._drop_unused()
+            jobs = [self._save_part(_jobs, release.name, _job_row(job)) for job in release.jobs]
+            packages = [self._save_part(_packages, release.name, database.values_of(item)) for item in self._packages_of(release)]
+            for table, column, parts in ((_version_jobs, "job_id", jobs), (_version_packages, "package_id", packages)):
+                mine = sa.select(table.c[column]).where(table.c.release_version_id == number)
+                held = set(connection.execute(mine).scalars())
+                for part in parts:
+                    if part not in held:
+                        self._insert(table, {"release_version_id": number, column: part})
         saved = self.find_version(release.name, release.version)
         assert saved is not None
         return saved
@@ -68,8 +68,11 @@ class Releases(database.Repository):
     def find_version(self, name: str, version: str) -> ReleaseVersionRow | None:
         return self._one(ReleaseVersionRow, sa.select(_versions).where(_versions.c.name == name, _versions.c.version == version))
 
-    def get(self, name: str, version: str) -> model.Release:
-        """Jobs and packages sorted by name. Raises NotFoundError (30005 for the release, 30006 for the version)."""
+    def get(self, name: str, version: str, *, forms: bool = True) -> model.Release:
+        """Jobs and packages sorted by name; with `forms` also what is compiled of the packages, sorted by name and age.
+
+        Raises NotFoundError (30005 for the release, 30006 for the version).
+        """
         with self._db.read() as connection:
             row = self.find_version(name, version)
             if row is None:
@@ -84,8 +87,29 @@ class Releases(database.Repository):
                 .where(_version_packages.c.release_version_id == row.id).order_by(_packages.c.name))
         return model.Release(
             name=name, version=version, commit_hash=row.commit_hash, uncommitted_changes=row.uncommitted_changes,
-            jobs=tuple(_job(item) for item in jobs), packages=tuple(packages),
+            jobs=tuple(_job(item) for item in jobs), packages=tuple(packages), compiled_packages=self._forms(packages) if forms else (),
         )
+
+    def _forms(self, packages: list[model.PackageSpec]) -> tuple[model.CompiledPackageSpec, ...]:
+        """The compiled forms that were made with just these dependencies."""
+        table = tables.compiled_packages
+        by_fingerprint = {package.fingerprint: package for package in packages}
+        rows = self._many_in(
+            CompiledPackageRow, sa.select(table).order_by(table.c.name, table.c.created_at), table.c.fingerprint, list(by_fingerprint))
+        by_name = {package.name: package for package in packages}
+        keys: dict[str, str] = {}
+        found = []
+        for row in rows:
+            package = by_name.get(row.name)
+            if package is None or package.fingerprint != row.fingerprint:
+                continue
+            if package.name not in keys:
+                keys[package.name] = compiled.dependency_key(package, by_name)
+            if keys[package.name] == row.dependency_key:
+                found.append(model.CompiledPackageSpec(
+                    row.name, package.version, row.fingerprint, row.digest, f"{row.stemcell_os}/{row.stemcell_version}",
+                    package.dependencies, row.blob_id))
+        return tuple(found)
 
     def all(self) -> list[ReleaseVersionRow]:
         """Sorted by name, then in the order of upload; version order is for `release.versions`."""
@@ -108,10 +132,10 @@ class Releases(database.Repository):
                 names.setdefault((release, version), []).append(job)
         return names
 
-    def load(self, pairs: Iterable[tuple[str, str]]) -> tuple[model.Release, ...]:
+    def load(self, pairs: Iterable[tuple[str, str]], *, forms: bool = True) -> tuple[model.Release, ...]:
         """`get` for each (name, version)."""
         with self._db.read():
-            return tuple(self.get(name, version) for name, version in pairs)
+            return tuple(self.get(name, version, forms=forms) for name, version in pairs)
 
     def jobs_with(self, release: str, name: str, fingerprint: str) -> list[model.JobSpec]:
         """Stored jobs that equal the given one; more than one when only their version texts differ."""

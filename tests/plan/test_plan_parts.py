@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from worlds import STEMCELL, cloud, designed, group, job, m, package, r, ref, release, request, subnet
+from worlds import STEMCELL, cloud, designed, group, job, m, ref, release, request, subnet
 
 from director.diagnostics import Diagnostics, Where
 from director.errors import PlanError
@@ -13,7 +13,6 @@ from director.manifest.model import Features, WatchTime
 from director.plan.addresses import Intervals, Taken, interval_of, number_of, text_of
 from director.plan.bind import bind
 from director.plan.names import InvalidLabel, canonical, encode_group_query, encode_short_query
-from director.plan.packages import ReleasePackages, compilations
 from director.plan.settings import group_env, vm_env, vm_metadata
 from director.plan.static_spread import spread
 from director.plan.watch import watch_schedule
@@ -162,88 +161,6 @@ def test_names_without_a_canonical_form_are_all_told() -> None:
     with pytest.raises(PlanError) as caught:
         designed(request(group("-a"), group("b-"), name="ok"))
     assert [item.code for item in caught.value.diagnostics] == [420001, 420001]
-
-
-PACKAGES = (package("app", "golang", "zlib"), package("golang", "gcc"), package("gcc"), package("zlib"), package("unused"))
-
-
-def _needs(*packages: r.PackageSpec, known: tuple[str, ...] = (), **more: Any) -> list[str]:
-    made = release(job("app", packages=("app",)), packages=packages, **more)
-    return [item.package for item in compilations(designed(request(group(), releases=(made,))), known)]
-
-
-def test_what_is_needed_is_compiled_dependencies_first() -> None:
-    made = release(job("app", packages=("app",)), packages=PACKAGES)
-    blueprint = designed(request(group("a"), group("b"), releases=(made,)))
-    todo = compilations(blueprint, ())
-    assert [item.package for item in todo] == ["gcc", "golang", "zlib", "app"]
-    keys = {item.key: item.package for item in todo}
-    assert [keys[key] for key in todo[-1].after] == ["golang", "zlib"]
-    assert [item.name for item in blueprint.instances[0].spec.packages] == ["app"]
-    assert blueprint.instances[0].spec.packages[0].key == todo[-1].key
-    assert [item.package for item in compilations(blueprint, {todo[0].key, todo[1].key})] == ["zlib", "app"]
-
-
-def test_a_changed_dependency_compiles_what_depends_on_it_again() -> None:
-    def keys(gcc: str) -> dict[str, str]:
-        made = release(job("app", packages=("app",)), packages=(*PACKAGES[:2], package("gcc", version=gcc), *PACKAGES[3:]))
-        return {item.package: item.key for item in compilations(designed(request(group(), releases=(made,))), ())}
-
-    old, new = keys("gcc-1"), keys("gcc-2")
-    assert {name for name in old if old[name] != new[name]} == {"gcc", "golang", "app"}
-
-
-def _compiled(stemcell: str) -> r.CompiledPackageSpec:
-    return r.CompiledPackageSpec("app", "app-1", "app-1", f"digest-{stemcell}", stemcell, (), f"blob-{stemcell}")
-
-
-@pytest.mark.parametrize(("stemcells", "fits"), [
-    (("debian/1.1",), True), (("debian/1.5",), True), (("debian/2.0",), False), (("ubuntu/1.1",), False)])
-def test_compiled_releases_without_source(stemcells: tuple[str, ...], fits: bool) -> None:
-    made = {"compiled_packages": tuple(_compiled(item) for item in stemcells)}
-    if fits:
-        assert _needs(**made) == []
-    else:
-        with pytest.raises(PlanError, match=r"packages without source code and are not compiled against stemcell 'debian/1\.1'"):
-            _needs(**made)
-
-
-def test_a_source_beside_a_near_compiled_form_is_compiled() -> None:
-    assert _needs(package("app"), compiled_packages=(_compiled("debian/1.5"),)) == ["app"]
-    assert _needs(package("app"), compiled_packages=(_compiled("debian/1.1"),)) == []
-
-
-def test_machines_get_the_form_that_was_compiled_for_a_near_stemcell() -> None:
-    made = release(job("app", packages=("app",)), compiled_packages=tuple(_compiled(f"debian/1.{n}") for n in (2, 10)))
-    key = designed(request(group(), releases=(made,))).instances[0].spec.packages[0].key
-    assert key == ReleasePackages(made).key("app", "debian/1.10")
-
-
-def test_exported_releases_must_cover_the_stemcell() -> None:
-    made = release(job("app", packages=("app",)), compiled_packages=(_compiled("debian/1.1"),))
-
-    def errors(version: str) -> str:
-        exported = m.ReleaseRef("rel", "1", exported_from=({"os": "debian", "version": version},))
-        with pytest.raises(PlanError) as caught:
-            designed(request(group(), releases=(made,), refs=(exported,)))
-        return caught.value.message
-
-    assert "expected to find stemcell for 'debian/1.1' to be configured in exported_from" in errors("1.0")
-
-
-def test_packages_of_one_name_must_be_the_same_in_a_group() -> None:
-    one = release(job("app", packages=("tool",)), packages=(package("tool"),))
-    two = release(job("other", release="two", packages=("tool",)), packages=(package("tool", version="x"),), name="two")
-    jobs = (ref("app"), ref("other", release="two"))
-    with pytest.raises(PlanError) as caught:
-        designed(request(group(jobs=jobs), releases=(one, two)))
-    assert caught.value.code == 80011
-    assert len(designed(request(group(jobs=jobs[:1]), group("b", jobs=jobs[1:]), releases=(one, two))).instances) == 2
-
-
-def test_packages_in_a_circle_are_told() -> None:
-    with pytest.raises(PlanError, match="circle"):
-        _needs(package("app", "zlib"), package("zlib", "app"))
 
 
 def test_unknown_things_are_told_all_at_once() -> None:

@@ -73,6 +73,26 @@ def test_package_that_came_compiled_only_is_known_without_source(store: Store) -
     assert store.releases.get("r", "1").packages == (model.PackageSpec("app", "p1", "p1", "", ("golang",)),)
 
 
+def test_a_version_keeps_what_it_holds(store: Store) -> None:
+    """A compiled release may bring one job's packages only; the version it completes may have more."""
+    store.releases.save(release("1"))
+    form = model.CompiledPackageSpec("golang", "g1", "g1", "sha256:dd", "debian-12/1")
+    store.releases.save(model.Release("r", "1", "abc", True, compiled_packages=(form,)))
+    assert store.releases.get("r", "1") == release("1")
+
+
+def test_compiled_forms_come_with_the_release_they_fit(store: Store) -> None:
+    """A form belongs to a package with just these dependencies: others of the same content were made with other ones."""
+    store.releases.save(release("1"))
+    fitting = CompiledPackageRow("k1", "app", "p1", "p1", "debian-12", "1.5", "blob-1", "sha256:ee", dependency_key='[["golang","g1"]]')
+    store.compiled_packages.add(fitting)
+    store.compiled_packages.add(dataclasses.replace(fitting, key="k2", dependency_key='[["golang","g2"]]'))
+    store.compiled_packages.add(dataclasses.replace(fitting, key="k3", name="another", dependency_key="[]"))
+    form = model.CompiledPackageSpec("app", "p1", "p1", "sha256:ee", "debian-12/1.5", ("golang",), "blob-1")
+    assert store.releases.get("r", "1").compiled_packages == (form,)
+    assert store.releases.load([("r", "1")], forms=False)[0].compiled_packages == ()
+
+
 def test_compiled_package_is_numbered_and_stored_once(store: Store) -> None:
     def row(key: str, os_version: str = "1") -> CompiledPackageRow:
         return CompiledPackageRow(key, "app", "p1", "p1", "debian-12", os_version, "blob-" + key, "sha256:ee")
