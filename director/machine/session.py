@@ -35,8 +35,8 @@ PIECE_BYTES = 4 << 20
 PYTHON = "python3 -IS"
 BIN = "/var/vcap/bosh/bin"
 
-LOADER = """import hashlib, os, shutil, sys, zipfile
-path, digest, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
+LOADER = """import hashlib, importlib.util, os, runpy, sys
+path, digest, left, magic = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 os.write(1, b'{"need": "agent"}\\n')
 data = b""
 while left:
@@ -45,21 +45,24 @@ while left:
         sys.exit("the agent did not arrive whole")
     data += piece
     left -= len(piece)
-if hashlib.sha256(data).hexdigest()[:16] != digest:
+if hashlib.sha256(data).hexdigest() != digest:
     sys.exit("the agent arrived damaged")
 os.makedirs(os.path.dirname(path), exist_ok=True)
 with open(path + ".new", "wb") as file:
     file.write(data)
     file.flush()
     os.fsync(file.fileno())
-home = path[:-4]
-shutil.rmtree(home, ignore_errors=True)
-shutil.rmtree(home + ".new", ignore_errors=True)
-with zipfile.ZipFile(path + ".new") as archive:
-    archive.extractall(home + ".new")
-os.rename(home + ".new", home)
+if importlib.util.MAGIC_NUMBER.hex() != magic:
+    import shutil, zipfile
+    home = path[:-4]
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.rmtree(home + ".new", ignore_errors=True)
+    with zipfile.ZipFile(path + ".new") as archive:
+        archive.extractall(home + ".new", [name for name in archive.namelist() if name.endswith(".py")])
+    os.rename(home + ".new", home)
 os.rename(path + ".new", path)
-os.execv(sys.executable, [sys.executable, "-IS", path, "serve"])
+sys.argv[:] = [path, "serve"]
+runpy.run_path(path, run_name="__main__")
 """
 
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server")
@@ -244,7 +247,8 @@ class Session:
     def _start(self) -> AgentChannel:
         agent = self._package or package.agent()
         path = f"{BIN}/agent-{agent.digest}.pyz"
-        load = self.as_root(f"{PYTHON} -c {shlex.quote(LOADER)} {path} {agent.digest} {len(agent.data)}")
+        arguments = f"{path} {hashlib.sha256(agent.data).hexdigest()} {len(agent.data)} {package.MAGIC.hex()}"
+        load = self.as_root(f"{PYTHON} -c {shlex.quote(LOADER)} {arguments}")
         serve = self.as_root(f"{PYTHON} {path} serve")
         with _told(self, "Starting the agent"):
             channel = self._transport.open_session(timeout=ATTEMPT_SECONDS)

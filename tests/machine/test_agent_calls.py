@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Mapping
@@ -108,7 +110,7 @@ def test_blobs_of_a_spec() -> None:
     assert blobs_of({}) == ()
 
 
-def test_package_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_package_is_named_by_its_sources(tmp_path: Path) -> None:
     folder = tmp_path / "thing"
     (folder / "inner").mkdir(parents=True)
     (folder / "__init__.py").write_text("")
@@ -118,9 +120,22 @@ def test_package_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("not packed")
     assert package.build(folder) == first
     with zipfile.ZipFile(BytesIO(first.data)) as archive:
-        assert archive.namelist() == ["__main__.py", "thing/__init__.py", "thing/inner/__main__.py"]
+        assert [name for name in archive.namelist() if name.endswith(".py")] == ["__main__.py", "thing/__init__.py", "thing/inner/__main__.py"]
     (folder / "__init__.py").write_text("y = 2\n")
     assert package.build(folder).digest != first.digest
+
+
+def test_a_machine_with_our_python_need_not_compile(tmp_path: Path) -> None:
+    (tmp_path / "thing").mkdir()
+    (tmp_path / "thing/__init__.py").write_text("")
+    (tmp_path / "thing/__main__.py").write_text("def main():\n    print('compiled before')\n")
+    made = package.build(tmp_path / "thing")
+    broken = tmp_path / "broken.pyz"
+    with zipfile.ZipFile(BytesIO(made.data)) as archive, zipfile.ZipFile(broken, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, archive.read(name) if name.endswith(".pyc") else b"raise SystemExit('compiled on the machine')")
+    run = subprocess.run([sys.executable, "-IS", str(broken)], capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr) == ("compiled before\n", "")
 
 
 def test_keys_are_openssh_and_fingerprinted_like_ssh_keygen() -> None:

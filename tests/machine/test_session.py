@@ -139,8 +139,20 @@ def test_the_agent_is_pushed_once_and_speaks(world: World, tmp_path: Path) -> No
         opened = dial(world)
         assert opened.call("echo", {"a": "é"}) == {"a": "é"}
         opened.close()
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == [f"agent-{package.agent().digest}.pyz"]
+
+
+def test_a_machine_with_another_python_gets_the_agent_unpacked(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(package, "MAGIC", b"other")
+    for _ in range(2):
+        opened = dial(world)
+        assert opened.call("echo", {"a": "é"}) == {"a": "é"}
+        opened.close()
     digest = package.agent().digest
     assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == [f"agent-{digest}", f"agent-{digest}.pyz"]
+    assert list((tmp_path / "bin").rglob("__main__.*.pyc")), "the machine's Python keeps what it compiled"
 
 
 def test_another_host_key_is_refused_before_logging_in(world: World) -> None:
