@@ -83,20 +83,24 @@ class Context:
         return agent
 
     @contextlib.contextmanager
-    def event(self, action: str, kind: str, name: str, *, instance: str = "", context: dict[str, Any] | None = None) -> Iterator[None]:
+    def event(
+        self, action: str, kind: str, name: str, *, instance: str = "", context: dict[str, Any] | None = None,
+    ) -> Iterator[dict[str, Any]]:
         """An operation with an event at its beginning and one at its end, which carries the error if it failed.
 
-        An error inside is told with the instance as its place.
+        What is put into the yielded context stands in the event of the end. An error inside is told with the instance as its place.
         """
+        found = dict(context or {})
+
         def add(parent_id: int | None, error: str) -> int:
             return self.store.events.add(
-                action, kind, name, user=self.user, task=self.task_id, deployment=self.deployment, instance=instance, context=context,
+                action, kind, name, user=self.user, task=self.task_id, deployment=self.deployment, instance=instance, context=dict(found),
                 parent_id=parent_id, error=error,
             )
 
         start = add(None, "")
         try:
-            yield
+            yield found
         except CaissonError as error:
             add(start, error.message)
             if instance:

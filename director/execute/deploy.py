@@ -47,14 +47,21 @@ def _forget_unborn(ctx: Context, name: str) -> None:
 
 def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False) -> None:
     """Recover, plan, do, keep, tell. `keep_text` leaves the stored manifest's text as the operator wrote it."""
-    before = ctx.store.deployments.get(name)
+    before, software = ctx.store.deployments.get(name), _software(ctx, name)
     began = _began(ctx, name)
-    with ctx.event("update" if before.succeeded else "create", "deployment", name):
+    with ctx.event("update" if before.succeeded else "create", "deployment", name) as ended:
         recover(ctx, name)
         prepared = prepare_stage(ctx, dataclasses.replace(wanted, options=_taken_up(ctx, wanted.options, began)))
         perform(ctx, prepared)
         keep(ctx, prepared, keep_text=keep_text)
         post_deploy(ctx, prepared)
+        ended.update(before=software, after=_software(ctx, name))
+
+
+def _software(ctx: Context, name: str) -> dict[str, list[str]]:
+    """What the deployment uses, as its events tell it."""
+    found = {"releases": ctx.store.deployments.releases(name), "stemcells": ctx.store.deployments.stemcells(name)}
+    return {kind: [f"{item}/{version}" for _deployment, item, version in rows] for kind, rows in found.items()}
 
 
 def _began(ctx: Context, name: str) -> float | None:

@@ -144,8 +144,9 @@ def _run_on(ctx: Context, request: ErrandRequest, target: Target) -> ErrandResul
     vm = ctx.store.vms.active_of(target.spec.id)
     assert vm is not None, target
     stage = ctx.log.stage("Running errand", 1)
-    with stage.step(target.spec.label), ctx.event("run", "errand", request.errand, instance=target.spec.name):
+    with stage.step(target.spec.label), ctx.event("run", "errand", request.errand, instance=target.spec.name) as ended:
         result = ctx.agent(vm).run_errand(target.job, cancel=ctx.cancel)
+        ended["exit_code"] = result.exit_code
     ctx.log.result(json.dumps({
         "instance": {"group": target.spec.group, "id": target.spec.id}, "errand_name": request.errand, "exit_code": result.exit_code,
         "stdout": result.stdout, "stderr": result.stderr, "logs": {"blobstore_id": None, "sha1": None},

@@ -86,13 +86,14 @@ class Call:
 
 
 class Fleet:
-    """All machines, what is on persistent disks, and what was asked. `sick` names jobs that never run."""
+    """All machines, what is on persistent disks, and what was asked. `sick` names jobs that never run, `errands` exit codes by job."""
 
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
         self.contents: dict[str, list[str]] = {}
         self.calls: list[Call] = []
         self.sick: set[str] = set()
+        self.errands: dict[str, int] = {}
         self.refuse: Callable[[Machine, str, Tree], None] = lambda machine, action, arguments: None
         self.lock = threading.RLock()
 
@@ -299,7 +300,7 @@ class Session:
     def _do_run_errand(self, job: str, stream: bool) -> Tree:
         if job not in self._machine.jobs:
             raise AgentError(f"Could not find errand {job}")
-        return {"exit_code": 0, "stdout": f"{job} ran", "stderr": ""}
+        return {"exit_code": self._fleet.errands.get(job, 0), "stdout": f"{job} ran", "stderr": ""}
 
     def _do_compile_package(
         self, name: str, version: str, digest: str, seconds: float, stream: bool, dependencies: list[Tree],
