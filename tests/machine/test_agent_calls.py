@@ -120,7 +120,8 @@ def test_package_is_named_by_its_sources(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("not packed")
     assert package.build(folder) == first
     with zipfile.ZipFile(BytesIO(first.data)) as archive:
-        assert [name for name in archive.namelist() if name.endswith(".py")] == ["__main__.py", "thing/__init__.py", "thing/inner/__main__.py"]
+        sources = [name for name in archive.namelist() if name.endswith(".py")]
+    assert sources == ["__main__.py", "thing/__init__.py", "thing/inner/__main__.py"]
     (folder / "__init__.py").write_text("y = 2\n")
     assert package.build(folder).digest != first.digest
 
