@@ -5,24 +5,31 @@ Source: manifest contract, sections 19 and 20.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
+import re
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import click
 
 from director.diagnostics import Where
-from director.errors import UsageError
+from director.errors import CaissonError, ManifestError, UsageError
 from director.manifest import interpolate
-from director.manifest.load import Document, is_text, load_yaml
-from director.manifest.ops import parse_ops
+from director.manifest.dump import dump
+from director.manifest.load import Document, load_yaml
+from director.manifest.ops import Op, parse_ops
 
 Function = Callable[..., Any]
+T = TypeVar("T")
+
+MAX_LINKS = 8
+_LINK_TEXT = re.compile(r"[\w.@+-]*/?(?:[\w.@+ -]+/)*[\w.@+ -]+\.ya?ml\Z")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,19 +100,19 @@ def evaluate(
     path: str, sources: Sources, *, inside: str = "", all_found: bool = False, all_used: bool = False, verbatim: bool = True
 ) -> Evaluated:
     """Read, apply ops, fill in variables; `verbatim` keeps the text when there is nothing to do. Raises ManifestError, UsageError."""
-    document = load_yaml(read(path), "standard input" if path == "-" else path)
+    document = load_yaml(read_yaml(path), "standard input" if path == "-" else path)
     if sources.empty and verbatim:
         return Evaluated(document.tree, document.text, document)
-    ops = [op for file in sources.ops for op in parse_ops(read(file), file)]
-    given = interpolate.Values.of(*_given(sources))
+    ops, given = _all_read(sources)
     lookups: list[interpolate.Lookup] = [given]
     if sources.store:
         from director.cli import vars_store
 
-        lookups.append(vars_store.VarsStore(pathlib.Path(sources.store).expanduser()))
+        lookups.append(vars_store.VarsStore(pathlib.Path(sources.store).expanduser(), given))
     with _place(document):
         tree = interpolate.interpolate(
-            document.tree, interpolate.Chain(lookups), ops=ops, path=inside, expect_all_keys=all_found, expect_all_used=all_used
+            document.tree, interpolate.Chain(lookups), ops=ops, path=inside, expect_all_keys=all_found, expect_all_used=all_used,
+            document=document,
         )
     return Evaluated(tree, dump(tree), document.replaced(tree))
 
@@ -113,58 +120,70 @@ def evaluate(
 def read(path: str) -> str:
     """A file, or the standard input for `-`. Raises UsageError."""
     try:
-        return sys.stdin.read() if path == "-" else pathlib.Path(path).expanduser().read_text("utf-8")
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        if path == "-":
+            return _decoded(stream.read() if (stream := getattr(sys.stdin, "buffer", None)) else sys.stdin.read().encode())
+        return _decoded(pathlib.Path(path).expanduser().read_bytes())
+    except (OSError, UnicodeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
         raise UsageError(f"The file '{path}' cannot be read: {reason}", suggestion="Check the path.") from error
 
 
-def _given(sources: Sources) -> Iterator[dict[str, Any]]:
-    for prefix in sources.prefixes:
-        yield interpolate.parse_vars_env(prefix, os.environ)
-    for file in sources.files:
-        yield interpolate.parse_vars_file(read(file), file)
-    for text in sources.value_files:
-        name, file = interpolate.parse_var_file(text)
-        yield {name: read(file)}
-    for text in sources.values:
-        name, value = interpolate.parse_var(text)
-        yield {name: value}
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8")
+
+
+def read_yaml(path: str) -> str:
+    """A YAML file. One whose only line is the path of another one stands for that: git leaves symbolic links like this where it cannot
+    make them, and no document is a bare path. Raises UsageError."""
+    text = read(path)
+    followed = 0
+    while path != "-" and len(text) < 4096 and _LINK_TEXT.match(text.strip()) and followed < MAX_LINKS:
+        target = pathlib.Path(path).expanduser().parent / text.strip()
+        if not target.is_file():
+            break
+        path, followed = str(target), followed + 1
+        text = read(path)
+    return text
+
+
+def _all_read(sources: Sources) -> tuple[list[Op], interpolate.Values]:
+    """The operations and the given values. Raises UsageError, ManifestError with all that is wrong in any of the files."""
+    errors: list[CaissonError] = []
+    ops = _collected(sources.ops, lambda file: parse_ops(read_yaml(file), file), errors)
+    given = [
+        *_collected(sources.prefixes, lambda prefix: interpolate.parse_vars_env(prefix, os.environ), errors),
+        *_collected(sources.files, lambda file: interpolate.parse_vars_file(read_yaml(file), file), errors),
+        *_collected(sources.value_files, _value_of_file, errors),
+        *_collected(sources.values, lambda text: dict([interpolate.parse_var(text)]), errors),
+    ]
+    if errors:
+        raise (UsageError if all(isinstance(error, UsageError) for error in errors) else ManifestError)(
+            *(item for error in errors for item in error.diagnostics)
+        )
+    return [op for file in ops for op in file], interpolate.Values.of(*given)
+
+
+def _collected(names: Sequence[str], read_one: Callable[[str], T], errors: list[CaissonError]) -> list[T]:
+    made = []
+    for name in names:
+        try:
+            made.append(read_one(name))
+        except CaissonError as error:
+            errors.append(error)
+    return made
+
+
+def _value_of_file(text: str) -> dict[str, str]:
+    name, file = interpolate.parse_var_file(text)
+    return {name: read(file)}
 
 
 @contextlib.contextmanager
 def _place(document: Document) -> Iterator[None]:
     """Errors that name no place get the file's."""
-    from director.errors import ManifestError
-
     try:
         yield
     except ManifestError as error:
         if any(item.where for item in error.diagnostics):
             raise
         raise ManifestError(*[dataclasses.replace(item, where=Where(document.file)) for item in error.diagnostics]) from error
-
-
-def dump(tree: Any) -> str:
-    """YAML that the director reads back as the same data: texts that look like something else are quoted."""
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-            super().increase_indent(flow, indentless)
-
-    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        style = "|" if "\n" in value and value.isprintable() is False and _blockable(value) else None if is_text(value) else "'"
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-    Dumper.add_representer(str, text)
-    made: str = yaml.dump(tree, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1 << 20, default_flow_style=False)
-    return made.removesuffix("...\n") if not isinstance(tree, (dict, list)) else made
-
-
-def _blockable(value: str) -> bool:
-    """Whether a block shows it as it is: no spaces at line ends, no control characters."""
-    return not any(line != line.rstrip() for line in value.split("\n")) and all(letter == "\n" or letter.isprintable() for letter in value)

@@ -1,20 +1,22 @@
 """Plain data -> YAML text, in the style of Go's writer (documents) or of Ruby's (lines of the diff).
 
+Documents are quoted a little more than Go does it, so that readers of YAML 1.1 and 1.2 in any language read the same back.
 Source: manifest contract, section 1.4.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
 
 from director.manifest.load import is_text
-from director.manifest.reader import number_text
+from director.manifest.numbers import number_text
 
 Style = Callable[[str], str | None]
 """The scalar style of a text: None for plain, or one of | " '."""
@@ -26,7 +28,12 @@ _RUBY_OTHER = re.compile(
     r"|(?:[-+]?(?:[0-9][0-9_,]*)?\.[0-9]*(?:[eE][-+][0-9]+)?)|[-+]?[0-9][0-9_,]*[eE][-+]?[0-9]+|~|null|Null|NULL|"
     r"yes|Yes|YES|true|True|TRUE|on|On|ON|no|No|NO|false|False|FALSE|off|Off|OFF|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)|:.*)\Z"
 )
+# Numbers that Go takes for text and others do not: `1,000`, `.1_0`, `1e400`.
+_NUMBER_ELSEWHERE = re.compile(r"[-+]?(?:[0-9][0-9_,]*)?(?:\.[0-9_,]*)?(?:[eE][-+]?[0-9]+)?\Z")
 _NOT_WORD_FIRST = re.compile(r"[^\w][^\"]*\Z")
+_SIMPLE_KEY = re.compile(r"[a-z_-]*\Z")
+_UNPAIRED = re.compile("[\ud800-\udfff]")
+_BINARY, _STR = "tag:yaml.org,2002:binary", "tag:yaml.org,2002:str"
 
 
 def dump(tree: Any, *, sort_keys: bool = True) -> str:
@@ -42,7 +49,9 @@ def dump_ruby(tree: Any) -> str:
 def _go_style(text: str) -> str | None:
     if "\n" in text:
         return "|"
-    plain = is_text(text) and text not in ("", "<<") and not _TIMESTAMP.match(text) and not _BASE_60.match(text)
+    plain = is_text(text) and text not in ("", "=") and not text.startswith(":")
+    if plain and text[0] in "+-.0123456789":
+        plain = not (_TIMESTAMP.match(text) or _BASE_60.match(text) or _NUMBER_ELSEWHERE.match(text))
     return None if plain else '"'
 
 
@@ -67,31 +76,35 @@ def _write(tree: Any, style: Style, sort_keys: bool) -> str:
     emitter = _emitter(stream)
     emitter.emit(yaml.StreamStartEvent())
     emitter.emit(yaml.DocumentStartEvent(explicit=False))
-    for event in _events(tree, style, sort_keys):
-        emitter.emit(event)
+    _emit(emitter.emit, tree, style, sort_keys)
     emitter.emit(yaml.DocumentEndEvent(explicit=False))
     emitter.emit(yaml.StreamEndEvent())
     return stream.getvalue().removesuffix("...\n")
 
 
-def _events(node: Any, style: Style, sort_keys: bool) -> Iterator[yaml.Event]:
+def _emit(emit: Callable[[yaml.Event], None], node: Any, style: Style, sort_keys: bool) -> None:
     if isinstance(node, Mapping):
-        yield yaml.MappingStartEvent(None, None, True, flow_style=not node)
-        for key in sorted(node, key=_KEY) if sort_keys else node:
-            yield _scalar(key, style)
-            yield from _events(node[key], style, sort_keys)
-        yield yaml.MappingEndEvent()
+        emit(yaml.MappingStartEvent(None, None, True, flow_style=not node))
+        for key in _sorted(node) if sort_keys else node:
+            emit(_scalar(key, style))
+            _emit(emit, node[key], style, sort_keys)
+        emit(yaml.MappingEndEvent())
     elif isinstance(node, (list, tuple)):
-        yield yaml.SequenceStartEvent(None, None, True, flow_style=not node)
+        emit(yaml.SequenceStartEvent(None, None, True, flow_style=not node))
         for item in node:
-            yield from _events(item, style, sort_keys)
-        yield yaml.SequenceEndEvent()
+            _emit(emit, item, style, sort_keys)
+        emit(yaml.SequenceEndEvent())
     else:
-        yield _scalar(node, style)
+        emit(_scalar(node, style))
 
 
 def _scalar(value: Any, style: Style) -> yaml.Event:
     if isinstance(value, str):
+        if _UNPAIRED.search(value):  # bytes that are no UTF-8, as `!!binary` is read
+            text = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode("ascii")
+            return yaml.ScalarEvent(None, _BINARY, (False, False), text)
+        if value == "<<":  # Ruby merges a key like this even where it is quoted, but not where it is tagged
+            return yaml.ScalarEvent(None, _STR, (False, False), value, style='"')
         return yaml.ScalarEvent(None, None, (True, True), value, style=style(value))
     if value is None:
         text = "null" if style is _go_style else ""
@@ -101,7 +114,15 @@ def _scalar(value: Any, style: Style) -> yaml.Event:
         text = repr(value)
     else:
         text = number_text(value)
+        if isinstance(value, float) and "e" in text and "." not in text:
+            text = text.replace("e", ".0e")  # without a point it is text to readers of YAML 1.1 other than Go's
     return yaml.ScalarEvent(None, None, (True, False), text)
+
+
+def _sorted(node: Mapping[Any, Any]) -> list[Any]:
+    """Go's order. Of keys without digits and capitals it is that of their code points, which is found faster."""
+    simple = all(isinstance(key, str) and _SIMPLE_KEY.match(key) for key in node)
+    return sorted(node) if simple else sorted(node, key=_KEY)
 
 
 def _compare(left: Any, right: Any) -> int:

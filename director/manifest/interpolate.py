@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from director.diagnostics import Diagnostic
+from director.diagnostics import Diagnostic, Where
 from director.errors import ManifestError, UsageError
-from director.manifest.late import placeholders, resolve
-from director.manifest.load import load_yaml
+from director.manifest.load import Document, Path, load_yaml
 from director.manifest.ops import Op, apply_ops, find
 from director.manifest.pointer import PathError, found_keys, type_name
 
@@ -25,9 +24,14 @@ _DIGITS = re.compile(r"[0-9]+\Z")
 class Lookup(Protocol):
     """Where values of variables come from."""
 
+    @property
+    def generates(self) -> bool:
+        """Whether values are made from definitions."""
+        ...
+
     def find(self, name: str, definition: Mapping[str, Any] | None) -> tuple[bool, Any]:
         """Whether there is a value for the (undotted) name, and the value. `definition` is its entry in `variables` with options
-        interpolated, from which a store may generate a value; None when it has no entry."""
+        interpolated, from which a store may generate a value; None when there is none, or no value shall be made."""
         ...
 
     def names(self) -> Iterable[str]:
@@ -40,6 +44,7 @@ class Values:
     """Given values. Names with dots make nested maps."""
 
     values: Mapping[str, Any]
+    generates: bool = dataclasses.field(default=False, init=False)
 
     @classmethod
     def of(cls, *sources: Mapping[str, Any]) -> Values:
@@ -72,6 +77,10 @@ class Chain:
     """The first source that has a value wins: given values, then a store that may generate."""
 
     sources: Sequence[Lookup]
+
+    @property
+    def generates(self) -> bool:
+        return any(source.generates for source in self.sources)
 
     def find(self, name: str, definition: Mapping[str, Any] | None) -> tuple[bool, Any]:
         for source in self.sources:
@@ -114,12 +123,13 @@ def parse_var_file(text: str) -> tuple[str, str]:
 
 def parse_vars_file(text: str, file: str) -> dict[str, Any]:
     """A file of `--vars-file`: a map. Raises ManifestError."""
-    tree = load_yaml(text, file).tree
-    if tree is None:
+    document = load_yaml(text, file)
+    if document.tree is None:
         return {}
-    if not isinstance(tree, dict):
-        raise ManifestError(Diagnostic(f"Expected variables file '{file}' to be a map of names to values"))
-    return {str(name): value for name, value in tree.items()}
+    if not isinstance(document.tree, dict):
+        summary = f"Expected variables file '{file}' to be a map of names to values"
+        raise ManifestError(Diagnostic(summary, where=document.where(()), suggestion="For example: name: value"))
+    return {str(name): value for name, value in document.tree.items()}
 
 
 def parse_vars_env(prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -136,27 +146,31 @@ def interpolate(
     path: str = "",
     expect_all_keys: bool = False,
     expect_all_used: bool = False,
+    document: Document | None = None,
 ) -> Any:
     """Operations, then interpolation, then what is at `path`: the order of `bosh interpolate`.
 
     Names without a value stay as they are, unless `expect_all_keys`. Definitions in `variables` for which there is a value are taken out.
-    Raises ManifestError; for missing and unused names one with both.
+    Raises ManifestError, for missing and unused names one with both; places are those of `document`, from which `tree` is.
     """
     tree = apply_ops(tree, ops)
-    tracker = _Tracker(variables, tree)
+    tracker = _Tracker(variables, tree, document)
     try:
         tracker.visit_definitions()
         tree = tracker.walk(tracker.without_found(tree))
     except PathError as error:
-        raise ManifestError(Diagnostic(str(error), suggestion=error.suggestion)) from error
+        raise ManifestError(Diagnostic(str(error), where=tracker.place(error), suggestion=error.suggestion)) from error
     problems = []
     if expect_all_keys and tracker.missing:
-        problems.append(
-            Diagnostic("Expected to find variables: " + "\n".join(sorted(tracker.missing)), suggestion="Give them with -v or -l.")
-        )
+        problems.append(Diagnostic(
+            "\n  ".join(["Expected to find variables:", *map(tracker.with_place, sorted(tracker.missing))]),
+            suggestion="Give them with -v or -l.",
+        ))
     unused = sorted(set(variables.names()) - tracker.visited)
     if expect_all_used and unused:
-        problems.append(Diagnostic("Expected to use variables: " + "\n".join(unused), suggestion="Remove them, or correct their names."))
+        problems.append(
+            Diagnostic("\n  ".join(["Expected to use variables:", *unused]), suggestion="Remove them, or correct their names.")
+        )
     if problems:
         raise ManifestError(*problems)
     if path:
@@ -170,56 +184,112 @@ def interpolate(
 class _Tracker:
     """One interpolation: values looked up once, names seen and missed."""
 
-    def __init__(self, variables: Lookup, tree: Any) -> None:
+    def __init__(self, variables: Lookup, tree: Any, document: Document | None) -> None:
         self.variables = variables
+        self.document = document
         listed = tree.get("variables") if isinstance(tree, dict) else None
         entries = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
-        self.definitions = {str(item["name"]): item for item in entries if item.get("type") and item.get("name") is not None}
+        self.names = [str(item["name"]) for item in entries if item.get("name") is not None]
+        self.definitions: dict[str, Mapping[str, Any]] = {}
+        for item in entries:
+            if item.get("name") is not None:
+                self.definitions.setdefault(str(item["name"]), item)  # of two with the same name the first counts, as for the reference
         self.cache: dict[str, tuple[bool, Any]] = {}
         self.visited: set[str] = set()
-        self.missing: set[str] = set()
+        self.absent: set[str] = set()
+        self.missing: set[str] = set()  # what the part being read lacks
         self.open: list[str] = []
 
+    def place(self, error: PathError) -> Where | None:
+        """Where the variable that an error is about is defined, or else used."""
+        if self.document is None:
+            return None
+        if isinstance(error, BadDefinition):
+            tree = self.document.tree
+            listed = tree.get("variables") if isinstance(tree, dict) else None
+            for index, item in enumerate(listed if isinstance(listed, list) else ()):
+                if isinstance(item, dict) and str(item.get("name")) == error.variable:
+                    return self.document.where(("variables", index))
+        path = first_use(self.document.tree, error.variable) if isinstance(error, Unexpected) else None
+        return Where(self.document.file) if path is None else self.document.where(path)
+
+    def with_place(self, name: str) -> str:
+        path = first_use(self.document.tree, name) if self.document is not None else None
+        return name if path is None or self.document is None else f"{name} ({self.document.where(path)})"
+
     def visit_definitions(self) -> None:
+        """Look up or generate all that is defined, in order."""
+        twice = {name: None for name in self.names if self.names.count(name) > 1} if len(set(self.names)) < len(self.names) else {}
+        for name in twice:
+            if self.variables.generates or self.variables.find(name, None)[0]:
+                raise BadDefinition(f"Some of the variables have duplicate names, eg: '{name}'", name, "Remove or rename one of them.")
         for name in self.definitions:
             try:
                 self.root(name)
             except PathError as error:
-                raise Unexpected(f"Getting all variables from variable definitions sections: {error}", error.suggestion) from error
+                text = f"Getting all variables from variable definitions sections: {error}"
+                raise BadDefinition(text, error.variable if isinstance(error, BadDefinition) else name, error.suggestion) from error
 
     def without_found(self, tree: Any) -> Any:
         """The document without the definitions that have a value."""
         if not self.definitions:
             return tree
         found = {name for name in self.definitions if self.cache[name][0]}
-        kept = [item for item in tree["variables"] if not (isinstance(item, dict) and item.get("type") and str(item.get("name")) in found)]
+        kept = [item for item in tree["variables"] if not (isinstance(item, dict) and str(item.get("name")) in found)]
         return {**tree, "variables": kept} if len(kept) < len(tree["variables"]) else tree
 
     def root(self, name: str) -> tuple[bool, Any]:
-        """A value by its undotted name."""
+        """A value by its undotted name: a given one, or one made from its definition once all that the definition names is known."""
         self.visited.add(name)
         if name in self.cache:
+            if name in self.absent:
+                self.missing.add(name)
             return self.cache[name]
+        found = self.variables.find(name, None)
         entry = self.definitions.get(name)
-        definition = None if entry is None else self._definition(name, entry)
-        found = self.cache[name] = self.variables.find(name, definition)
-        if not found[0]:
+        complete = True
+        if not found[0] and entry is not None and entry.get("type"):
+            definition, complete = self._definition(name, entry)
+            if complete and self.variables.generates:
+                found = self._made(name, definition)
+        self.cache[name] = found
+        if not found[0] and complete:
+            self.absent.add(name)
             self.missing.add(name)
         return found
 
-    def _definition(self, name: str, definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _definition(self, name: str, definition: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        """The definition with its options filled in, and whether nothing was missing for that. The signer is made before."""
         if name in self.open:
             loop = " -> ".join([*self.open[self.open.index(name) :], name])
-            raise Unexpected(f"Interpolating variable '{name}' definition options: Detected recursion ({loop})", "Break the circle.")
+            text = f"Interpolating variable '{name}' definition options: Detected recursion ({loop})"
+            raise BadDefinition(text, name, "Break the circle.")
         self.open.append(name)
+        before, self.missing = self.missing, set()
         try:
-            return {**definition, "options": self.walk(definition.get("options"))}
+            options = self.walk(definition.get("options"))
+            complete = not self.missing
+            if options is not None and not isinstance(options, dict):
+                raise Unexpected(f"options of variable with name '{name}' is not a Hash")
+            ca = (options or {}).get("ca")
+            if self.variables.generates and isinstance(ca, str) and ca in self.definitions and ca != name:
+                self.root(ca)
+            return {**definition, "options": options or {}}, complete
+        except BadDefinition:
+            raise
         except PathError as error:
-            if "Detected recursion" in str(error):
-                raise
-            raise Unexpected(f"Interpolating variable '{name}' definition options: {error}", error.suggestion) from error
+            text = f"Interpolating variable '{name}' definition options: {error}"
+            raise BadDefinition(text, name, error.suggestion) from error
         finally:
             self.open.pop()
+            self.missing = before
+
+    def _made(self, name: str, definition: Mapping[str, Any]) -> tuple[bool, Any]:
+        try:
+            return self.variables.find(name, definition)
+        except ManifestError as error:
+            where = self.place(BadDefinition("", name))
+            raise ManifestError(*[dataclasses.replace(item, where=item.where or where) for item in error.diagnostics]) from error
 
     def value(self, name: str) -> tuple[bool, Any]:
         """A value by a name that may have dots."""
@@ -240,8 +310,8 @@ class _Tracker:
         path = "".join(f"/{word}" for word in steps)
         text = f"Finding variable '{'.'.join([root, *steps])}': "
         if isinstance(value, dict):
-            raise Unexpected(f"{text}Expected to find a map key '{step}' for path '{path}' ({found_keys(value)})")
-        raise Unexpected(f"{text}Expected to find a map at path '{path}' but found '{type_name(value)}'")
+            raise Unexpected(f"{text}Expected to find a map key '{step}' for path '{path}' ({found_keys(value)})", root)
+        raise Unexpected(f"{text}Expected to find a map at path '{path}' but found '{type_name(value)}'", root)
 
     def walk(self, node: Any) -> Any:
         """The node with its placeholders replaced; the same object where there is nothing to replace."""
@@ -259,7 +329,8 @@ class _Tracker:
     def _key(self, key: Any) -> Any:
         made = self.walk(key)
         if isinstance(made, (dict, list)):
-            raise Unexpected(f"Expected the value for key '{key}' to be usable as a key but found '{type_name(made)}'")
+            text = f"Expected the value for key '{key}' to be usable as a key but found '{type_name(made)}'"
+            raise Unexpected(text, str(key).strip("(! )"))
         return made
 
     def _text(self, text: str) -> Any:
@@ -275,15 +346,38 @@ class _Tracker:
             if isinstance(value, bool) or not isinstance(value, (str, int)):
                 raise Unexpected(
                     f"Invalid type '{type_name(value)}' for variable '{name}'. "
-                    "Supported types for interpolation within a string are integers and strings."
+                    "Supported types for interpolation within a string are integers and strings.",
+                    name,
                 )
             text = text.replace(f"(({name}))", str(value)).replace(f"((!{name}))", str(value))
         return text
 
 
 class Unexpected(PathError):
-    """A value that does not fit its place."""
+    """A value that does not fit its place; `variable` is whose value it is."""
+
+    def __init__(self, text: str, variable: str = "", suggestion: str = "") -> None:
+        super().__init__(text, suggestion)
+        self.variable = variable
 
 
-__all__ = ["PATTERN", "Chain", "Lookup", "Values", "interpolate", "parse_var", "parse_var_file", "parse_vars_env", "parse_vars_file",
-           "placeholders", "resolve"]  # fmt: skip
+class BadDefinition(Unexpected):
+    """An entry of `variables` that cannot be used."""
+
+
+def first_use(tree: Any, name: str) -> Path | None:
+    """The path of the first text that names a variable."""
+    wanted = re.compile(rf"\(\( ?!?{re.escape(name)}(\.[-/.\w]*)? ?\)\)")
+    waiting: list[tuple[Path, Any]] = [((), tree)]
+    while waiting:
+        path, node = waiting.pop()
+        if isinstance(node, str) and wanted.search(node):
+            return path
+        if isinstance(node, dict):
+            for key in reversed(node):
+                waiting.append(((*path, key), node[key]))
+                if isinstance(key, str) and wanted.search(key):
+                    waiting.append(((*path, key), key))
+        elif isinstance(node, list):
+            waiting.extend(((*path, index), node[index]) for index in reversed(range(len(node))))
+    return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import math
 import re
 from typing import Any
 
@@ -152,7 +153,8 @@ def _number(text: str) -> Any:
         if -(2**63) <= value < 2**64:
             return value
     if _FLOAT.match(plain):
-        return float(plain)
+        number = float(plain)
+        return text if math.isinf(number) else number  # more than a float can hold is no number
     return text
 
 

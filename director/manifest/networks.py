@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 from director.manifest import model
 from director.manifest.names import Address, Range, read_range, with_prefix
-from director.manifest.reader import MISSING_FIELD, Fields, number_text
+from director.manifest.numbers import number_text
+from director.manifest.reader import MISSING_FIELD, Fields
 
 TYPES = ("manual", "dynamic", "vip")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

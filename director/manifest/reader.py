@@ -6,7 +6,6 @@ Source: manifest contract, section 1.1. Two differences, see `docs/decisions`: r
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from director.diagnostics import Diagnostics, did_you_mean
 from director.manifest import schema
 from director.manifest.load import Document, Path
+from director.manifest.numbers import number_text
 
 INVALID_TYPE, MISSING_FIELD, VIOLATED_MIN, INVALID_VALUE = 40000, 40001, 40002, 40005
 
@@ -24,27 +24,6 @@ _PLACEHOLDER = re.compile(r"\(\( ?!?([-/.\w]+) ?\)\)")
 _SECRET = re.compile(r"pass|secret|key|token|private|credential|cert", re.IGNORECASE)
 _EMPTY: Mapping[str, Any] = {"String": "", "Integer": 0, "Boolean": False, "Hash": {}, "Array": [], "Array of String": [], "Any": None}
 _RUBY_TYPES = {"Boolean": "boolean", "Array of String": "Array"}
-
-
-def number_text(value: int | float) -> str:
-    """A number as the reference writes it where text is wanted: `1.0` -> `1`, `1000000.0` -> `1e+06`."""
-    if isinstance(value, int):
-        return str(value)
-    if math.isnan(value):
-        return ".nan"
-    if math.isinf(value):
-        return ".inf" if value > 0 else "-.inf"
-    mantissa, _, exponent = f"{value!r}".partition("e")
-    digits = mantissa.lstrip("-").replace(".", "").strip("0") or "0"
-    power = math.floor(math.log10(abs(value))) if value else 0
-    if exponent:
-        power = int(exponent)
-    if value and (power < -4 or power >= 6):
-        sign = "-" if value < 0 else ""
-        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
-        return f"{sign}{digits[0]}{fraction}e{'-' if power < 0 else '+'}{abs(power):02d}"
-    text = mantissa if not exponent else f"{value:.17f}".rstrip("0")
-    return text.removesuffix(".0").removesuffix(".")
 
 
 def inspect(value: Any, *, depth: int = 0, secret: bool = False) -> str:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from director.errors import ManifestError
 from director.manifest import load
 from director.manifest.dump import dump, dump_ruby
 from director.manifest.load import load_yaml
-from director.manifest.reader import number_text
+from director.manifest.numbers import number_text
 
 
 @pytest.mark.parametrize(("text", "value"), [
@@ -22,7 +23,7 @@ from director.manifest.reader import number_text
     ("010", 8), ("0o10", 8), ("08", 8.0), ("1_000", 1000), ("0x10", 16), ("0b11", 3), ("-0x10", -16), ("+3", 3), ("1e3", 1000.0),
     ("12:30", "12:30"), ("1.10", 1.1), ("1.0", 1.0), (".5", 0.5), ("~", None), ("", None), ("null", None), ("Null", None),
     ("2020-01-01", "2020-01-01"), ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z"), ("'1'", "1"), ('"yes"', "yes"), ("1.2.3", "1.2.3"),
-    ("-", "-"), ("+", "+"), (".", "."), ("-.inf", float("-inf")), ("1e400", float("inf")), ("18446744073709551615", 2**64 - 1),
+    ("-", "-"), ("+", "+"), (".", "."), ("-.inf", float("-inf")), ("1e400", "1e400"), ("18446744073709551615", 2**64 - 1),
     ("18446744073709551616", float(2**64)), ("!!str 1", "1"), ("!!int 5", 5), ("!!float 5", 5.0), ("!custom x", "x"), ("! 1", "1"),
     ("!!binary aGk=", "hi"), ("<<", "<<"), ("=", "="), ("0.", 0.0), ("1__0", 10),
 ])  # fmt: skip
@@ -119,6 +120,33 @@ def as_go_sends(tree: Any) -> Any:
 @given(trees)
 def test_what_is_written_is_read_again(tree: Any) -> None:
     assert load_yaml(dump(tree), "f").tree == as_go_sends(tree)
+
+
+class OtherReader(yaml.SafeLoader):
+    """PyYAML's own, for which a plain date is a date, `=` an error and `1e3` a text."""
+
+
+signs = st.sampled_from("0123456789abxoeE_.,:+-~=<%@`!&*#|>'\"? \t\r\n\x85\u2028\ufeff\u00e9\U0001f600\x00\x1b")
+tricky = st.text(signs, max_size=8) | st.sampled_from([
+    "1,000", ".1_0", "1e400", "+.inf", ":sym", "=", "0o17", "1:30:00", "2001-1-1 1:1:1", "1_0.5_0", "0b1_0", "---", "...", "? x", "NULL",
+    "a\n", "\n a",
+])  # fmt: skip
+deep = st.recursive(tricky | scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(tricky, inner, max_size=3), max_leaves=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(deep)
+def test_other_readers_read_the_same(tree: Any) -> None:
+    text = dump(tree)
+    assert load_yaml(text, "f").tree == as_go_sends(tree)
+    assert yaml.load(text, Loader=OtherReader) == as_go_sends(tree)
+    assert dump(tree) == text
+
+
+def test_bytes_that_are_no_text() -> None:
+    tree = load_yaml("a: !!binary gGE=\n", "f").tree
+    assert load_yaml(dump(tree), "f").tree == tree
+    assert yaml.safe_load(dump(tree)) == {"a": b"\x80a"}
 
 
 @settings(max_examples=150, deadline=None)
