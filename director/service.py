@@ -28,7 +28,7 @@ from director.machine import keys, session
 from director.machine.agent import Agent
 from director.machine.endpoint import Endpoint
 from director.machine.machines import Machines
-from director.manifest import load
+from director.manifest import late, load
 from director.plan import explain
 from director.render.renderer import Renderer
 from director.state import Store
@@ -139,7 +139,7 @@ class Parts:
         if isinstance(cloud, contract.Checked):
             with translated(f"The director's cloud '{config.cpi}' cannot be used"):
                 cloud.check()
-        clouds = Clouds(cloud, registry.load, lambda: _cpi_config(store))
+        clouds = Clouds(cloud, registry.load, lambda: _cpi_config(store, vault))
         return cls(
             config, store, LocalBlobstore(config.state / "blobs"), vault, clouds, Renderer(), who, redactor,
             _signer(store, vault) if config.blobs_url else None,
@@ -234,10 +234,12 @@ def _login(path: pathlib.Path) -> keys.KeyPair:
     return pair
 
 
-def _cpi_config(store: Store) -> dict[str, Mapping[str, Any]]:
+def _cpi_config(store: Store, vault: Vault) -> dict[str, Mapping[str, Any]]:
+    """Always with the newest values of variables. Source: manifest contract, section 11."""
     entries: dict[str, Mapping[str, Any]] = {}
     for config in store.configs.current("cpi"):
-        tree = load.load_yaml(config.content, f"cpi-config '{config.name}'").tree or {}
+        document = load.load_yaml(config.content, f"cpi-config '{config.name}'")
+        tree = late.interpolate_for_director(document, vault.lookup(""), "cpi").tree or {}
         entries.update({str(entry["name"]): entry for entry in tree.get("cpis") or ()})
     return entries
 

@@ -186,6 +186,7 @@ def keep(ctx: Context, prepared: Prepared, *, keep_text: bool) -> None:
             ctx.store.variables.mark_deployed(prepared.variable_set_id)
             used = {row.variable_set_id for row in ctx.store.instances.of(name) if row.variable_set_id is not None}
             ctx.store.variables.forget_sets(name, used | {prepared.variable_set_id})
+            ctx.store.variables.forget_unused()
 
 
 def _with_versions(prepared: Prepared) -> dict[str, object]:

@@ -15,26 +15,26 @@ from typing import Any
 
 from director.diagnostics import folded, in_file
 from director.errors import PlanError
-from director.execute import observe, rendering, specs
+from director.execute import observe, rendering, specs, variables
 from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
 from director.manifest import cloud_config, late, load, parse
-from director.manifest.model import CloudConfig, Manifest, Variable
+from director.manifest.model import CloudConfig, Manifest
 from director.plan import changes, decide, design, ids_wanted, model, number
-from director.plan.certificates import certificate_options
 from director.render.model import RenderedInstance
 from director.state.addresses import AddressRow
 from director.state.compiled_packages import CompiledPackageRow
 from director.state.instances import InstanceRow
+from director.variables import Lookup
 
 Tree = dict[str, Any]
-Lookup = Callable[[str], Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
     """What a deploy was given: the manifest's text, options for the planner, ids of pinned configs (none: the current ones), states that
-    were asked for (`GROUP` or `GROUP/INDEX-OR-UUID` -> started, stopped, detached, restart, recreate), and the file to name in errors."""
+    were asked for (`GROUP` or `GROUP/INDEX-OR-UUID` -> started, stopped, detached, restart, recreate), the file to name in errors, and
+    where the values of variables come from."""
 
     manifest: str
     options: model.Options = model.Options()
@@ -42,6 +42,7 @@ class Wanted:
     runtime_config_ids: tuple[int, ...] = ()
     states: Mapping[str, str] = dataclasses.field(default_factory=dict)
     file: str = "manifest.yml"
+    variables: variables.Manner = variables.NEWEST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,15 +163,16 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
     observed = observe.observe(ctx, name)
     designing = _Design(ctx, parsed, observed)
     blueprint = designing.numbered(write)
-    lookup, set_id = _variables(ctx, parsed, blueprint, write=write)
-    rendered = rendering.render_all(ctx, blueprint, lookup, designing.ids)
+    values = variables.ready(ctx, parsed.manifest, blueprint, parsed.early, wanted.variables, write=write)
+    rendered = rendering.render_all(ctx, blueprint, values, designing.ids)
     decided = decide(
-        blueprint, {key: item.configuration_hash for key, item in rendered.items()}, resolved=_digester(ctx, lookup),
+        blueprint, {key: item.configuration_hash for key, item in rendered.items()}, resolved=_digester(ctx, values.own),
         compiled=ctx.store.compiled_packages.keys(),
     )
     return Prepared(
         wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
-        plan=decided, rendered=rendered, lookup=lookup, variable_set_id=set_id, find_compiled=ctx.store.compiled_packages.with_keys,
+        plan=decided, rendered=rendered, lookup=values.own, variable_set_id=values.set_id,
+        find_compiled=ctx.store.compiled_packages.with_keys,
     )
 
 
@@ -181,15 +183,17 @@ class Parsed:
     configs: Configs
     manifest: Manifest
     cloud: CloudConfig
+    early: Lookup
 
 
 def read(ctx: Context, wanted: Wanted) -> Parsed:
     """Text to typed manifest. Raises ManifestError with all that is wrong."""
-    configs = configs_of(ctx, wanted)
-    cloud = cloud_config.parse_cloud_config(configs.cloud)
     document = load.load_yaml(wanted.manifest, wanted.file)
     name = parse.check_body(document)
-    document = late.interpolate_for_director(document, ctx.vault.lookup(name))
+    early = variables.early(ctx, name, wanted.variables)
+    configs = _filled_in(configs_of(ctx, wanted), early)
+    cloud = cloud_config.parse_cloud_config(configs.cloud)
+    document = late.interpolate_for_director(document, early)
     deployment = ctx.store.deployments.find(name)
     manifest = parse.parse_manifest(
         document, cloud, runtime_configs=configs.runtime,
@@ -198,7 +202,7 @@ def read(ctx: Context, wanted: Wanted) -> Parsed:
         previous_groups=tuple(dict.fromkeys(row.group for row in ctx.store.instances.of(name))),
         teams=deployment.teams if deployment else (),
     )
-    return Parsed(wanted, document, configs, _with_states(manifest, wanted.states), cloud)
+    return Parsed(wanted, document, configs, _with_states(manifest, wanted.states), cloud, early)
 
 
 def configs_of(ctx: Context, wanted: Wanted) -> Configs:
@@ -214,21 +218,12 @@ def configs_of(ctx: Context, wanted: Wanted) -> Configs:
     )
 
 
-def _variables(ctx: Context, parsed: Parsed, blueprint: model.Blueprint, *, write: bool) -> tuple[Lookup, int | None]:
-    """Make what is missing; a lookup of all values, and the set that pins their versions (None in a preview)."""
-    name, converge = parsed.manifest.name, parsed.manifest.features.converge_variables
-    early = ctx.vault.lookup(name)
-
-    def definition(variable: Variable) -> Variable:
-        options = certificate_options(variable, blueprint.variable_links.get(variable.name, {}))
-        return dataclasses.replace(variable, options=late.resolve(options, early))
-
-    definitions = [definition(variable) for variable in parsed.manifest.variables]
-    if not write:
-        return ctx.vault.preview(name, definitions, converge=converge)[1], None
-    pins = ctx.store.variables.begin_set(name)
-    ctx.vault.ensure(name, definitions, set_id=pins.id, converge=converge)
-    return ctx.vault.lookup(name, set_id=pins.id, pin=True), pins.id
+def _filled_in(configs: Configs, early: Lookup) -> Configs:
+    """With all but their late parts filled in. Source: manifest contract, section 11."""
+    cloud, runtime = (
+        tuple(late.interpolate_for_director(document, early, kind) for document in documents)
+        for documents, kind in ((configs.cloud, "cloud"), (configs.runtime, "runtime")))
+    return dataclasses.replace(configs, cloud=cloud, runtime=runtime)
 
 
 def json_ready(tree: Any) -> Any:

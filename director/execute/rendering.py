@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from director.execute.context import Context
+from director.execute.variables import Values, resolve_sleeping
 from director.manifest import late
 from director.plan import model
 from director.plan.settings import default_network
@@ -14,19 +14,23 @@ from director.release import job as release_job
 from director.render.model import DnsIds, RenderedInstance, RenderJob, RenderRequest, Template
 
 Tree = dict[str, Any]
-Lookup = Callable[[str], Any]
 
 
 def render_all(
-    ctx: Context, blueprint: model.Blueprint, lookup: Lookup, ids: model.NumericIds, errand_groups: tuple[str, ...] = (),
+    ctx: Context, blueprint: model.Blueprint, values: Values, ids: model.NumericIds, errand_groups: tuple[str, ...] = (),
 ) -> dict[str, RenderedInstance]:
-    """Instance id -> files, for all instances but those of sleeping errand groups. Raises RenderError with everything that failed."""
+    """Instance id -> files, for all instances but those of sleeping errand groups, of which only variables are asked for.
+
+    Raises RenderError with everything that failed.
+    """
     awake = {
         *errand_groups, *blueprint.request.options.errand_groups,
         *(item.spec.group for item in blueprint.instances if item.observed is not None and item.observed.vm is not None),
     }
     specs = [item.spec for item in blueprint.instances if item.spec.lifecycle != "errand" or item.spec.group in awake]
-    requests = _Requests(ctx, blueprint.request.manifest.name, lookup, DnsIds(ids.azs, ids.networks, ids.groups, ids.instances))
+    awake_ids = {spec.id for spec in specs}
+    resolve_sleeping(values, [item.spec for item in blueprint.instances if item.spec.id not in awake_ids])
+    requests = _Requests(ctx, blueprint.request.manifest.name, values, DnsIds(ids.azs, ids.networks, ids.groups, ids.instances))
     rendered = ctx.renderer.render([requests.of(spec) for spec in specs])
     return {item.id: item for item in rendered}
 
@@ -34,8 +38,8 @@ def render_all(
 class _Requests:
     """Makes render requests; what instances of a group share is filled in once."""
 
-    def __init__(self, ctx: Context, deployment: str, lookup: Lookup, ids: DnsIds) -> None:
-        self._ctx, self._deployment, self._lookup, self._ids = ctx, deployment, lookup, ids
+    def __init__(self, ctx: Context, deployment: str, values: Values, ids: DnsIds) -> None:
+        self._ctx, self._deployment, self._values, self._ids = ctx, deployment, values, ids
         self._filled: dict[int, tuple[Tree, Tree]] = {}
         self._source = functools.lru_cache(maxsize=None)(self._read)
 
@@ -64,7 +68,7 @@ class _Requests:
         known = self._filled.get(id(tree))
         if known is None:
             owner = str(tree.get("variables_deployment") or "")
-            lookup = self._ctx.vault.lookup(owner) if owner and owner != self._deployment else self._lookup
+            lookup = self._values.of(owner) if owner and owner != self._deployment else self._values.own
             known = self._filled[id(tree)] = (tree, late.resolve(tree, lookup))
         return known[1]
 

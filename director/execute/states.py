@@ -9,6 +9,7 @@ from director.errors import ManifestError
 from director.execute.context import Context
 from director.execute.deploy import converge
 from director.execute.prepare import Wanted
+from director.execute.variables import PINNED
 from director.plan import model
 
 NOTHING_DEPLOYED = 440001
@@ -36,7 +37,7 @@ def change_state(ctx: Context, name: str, request: StateRequest, manifest: str =
 
 def wanted(ctx: Context, name: str, request: StateRequest, manifest: str = "") -> Wanted:
     """What is to be planned for the request. Raises ManifestError, NotFoundError."""
-    base = Wanted(manifest, request.options) if manifest.strip() else deployed(ctx, name, request.options)
+    base = Wanted(manifest, request.options, variables=PINNED) if manifest.strip() else deployed(ctx, name, request.options)
     group, instance = request.group, request.id_or_index
     if instance:
         instance = ctx.store.instances.at(name, group, instance).id
@@ -49,7 +50,7 @@ def wanted(ctx: Context, name: str, request: StateRequest, manifest: str = "") -
 
 
 def deployed(ctx: Context, name: str, options: model.Options = model.Options()) -> Wanted:
-    """What was deployed last with success, with the configs it was deployed with."""
+    """What was deployed last with success, with the configs and the versions of variables it was deployed with."""
     row = ctx.store.deployments.get(name)
     if not row.succeeded or row.resolved is None:
         raise ManifestError(
@@ -57,4 +58,5 @@ def deployed(ctx: Context, name: str, options: model.Options = model.Options()) 
             suggestion=f"Deploy it first: caisson -d {name} deploy MANIFEST.",
         )
     # JSON is YAML: the stored tree needs no other form.
-    return Wanted(json.dumps(row.resolved), options, row.cloud_config_ids, row.runtime_config_ids, file=f"deployment '{name}'")
+    return Wanted(
+        json.dumps(row.resolved), options, row.cloud_config_ids, row.runtime_config_ids, file=f"deployment '{name}'", variables=PINNED)

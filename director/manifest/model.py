@@ -143,7 +143,7 @@ class InstanceGroup:
 class Variable:
     """`name` is as written; `update_mode` is no-overwrite, overwrite or converge; `consumes` maps link names to options.
 
-    `update_strategy` is on-deploy or on-stemcell-change.
+    `update_strategy` is on-deploy or on-stemcell-change. `file` and `line` tell where it is written.
     """
 
     name: str
@@ -153,6 +153,7 @@ class Variable:
     consumes: Tree = dataclasses.field(default_factory=_tree)
     update_strategy: str = "on-deploy"
     line: int | None = None
+    file: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,7 +73,8 @@ class _Definition:
             mode = default_mode
         self.reader.unknown_keys(schema.section("variable"), raw, self.path)
         return model.Variable(
-            name, kind, options, mode, self._consumes(name, kind, consumes), self._strategy(), self.reader.document.line(self.path)
+            name, kind, options, mode, self._consumes(name, kind, consumes), self._strategy(), self.reader.document.line(self.path),
+            self.reader.document.file,
         )
 
     def _name(self) -> str | None:

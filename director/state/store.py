@@ -26,6 +26,7 @@ from director.state import (
     locks,
     migrations,
     releases,
+    rotations,
     settings,
     stemcells,
     tasks,
@@ -59,6 +60,7 @@ class Store:
         self.links = links.Links(self._db)
         self.locks = locks.Locks(self._db)
         self.releases = releases.Releases(self._db)
+        self.rotations = rotations.Rotations(self._db)
         self.settings = settings.Settings(self._db)
         self.stemcells = stemcells.Stemcells(self._db)
         self.tasks = tasks.Tasks(self._db)

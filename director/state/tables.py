@@ -305,7 +305,19 @@ variables = sa.Table(
     _text("signed_by"),
     _time("expires_at", nullable=True),
     _time("created_at"),
+    sa.Column("options", sa.LargeBinary),
     **_growing,
+)
+
+rotations = sa.Table(
+    "rotations", metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    _integer("stage"),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    _json("versions"),
+    _text("user"),
+    _time("started_at"),
+    _time("changed_at"),
 )
 
 variable_sets = sa.Table(

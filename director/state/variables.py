@@ -16,7 +16,7 @@ _table, _sets, _pins = tables.variables, tables.variable_sets, tables.variable_p
 class VariableRow:
     """One version of a variable. `name` is absolute; `number` grows with each version of any variable; `definition_digest` is that of the
     type and options it was made with; `signed_by` is the id of the CA's version for a certificate signed by one, else '';
-    `expires_at` is for certificates."""
+    `expires_at` is for certificates; `options` are those it was made with, sealed, None when nobody kept them."""
 
     id: str
     name: str
@@ -26,7 +26,18 @@ class VariableRow:
     signed_by: str = ""
     expires_at: float | None = None
     created_at: float = 0.0
+    options: bytes | None = dataclasses.field(default=None, repr=False)
     number: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class PinRow:
+    """A version in a set of a deployment."""
+
+    deployment: str
+    set_id: int
+    name: str
+    variable_id: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +131,43 @@ class Variables(database.Repository):
             .where(_sets.c.id.in_(newest), _pins.c.name == name).order_by(_sets.c.deployment))
         with self._db.read() as connection:
             return [(deployment, variable_id) for deployment, variable_id in connection.execute(query)]
+
+    def pinned(self, names: Iterable[str]) -> list[PinRow]:
+        """Where these names are pinned: in all sets of all deployments, oldest set first."""
+        query = sa.select(_sets.c.deployment, _pins.c.set_id, _pins.c.name, _pins.c.variable_id).join(_sets, _pins.c.set_id == _sets.c.id)
+        return sorted(self._many_in(PinRow, query, _pins.c.name, list(names)), key=lambda row: (row.set_id, row.name))
+
+    def all_pinned(self) -> list[PinRow]:
+        """All pins of all sets, oldest set first."""
+        query = sa.select(_sets.c.deployment, _pins.c.set_id, _pins.c.name, _pins.c.variable_id).join(_sets, _pins.c.set_id == _sets.c.id)
+        return self._many(PinRow, query.order_by(_pins.c.set_id, _pins.c.name))
+
+    def all(self) -> list[VariableRow]:
+        """Every version of every variable, by name, oldest first."""
+        return self._many(VariableRow, sa.select(_table).order_by(_table.c.name, _table.c.number))
+
+    def forget_unused(self) -> int:
+        """Delete versions that nothing needs: older than the newest of their name, pinned in no set, and not the signer of one that stays.
+
+        Called after sets were deleted. Answers how many were deleted.
+        """
+        with self._db.write() as connection:
+            rows = connection.execute(sa.select(_table.c.id, _table.c.name, _table.c.signed_by).order_by(_table.c.number)).all()
+            newest = {row.name: row.id for row in rows}
+            if len(newest) == len(rows):
+                return 0
+            signers = {row.id: row.signed_by for row in rows}
+            kept: set[str] = set()
+            waiting = [*newest.values(), *connection.execute(sa.select(_pins.c.variable_id).distinct()).scalars()]
+            while waiting:
+                current = waiting.pop()
+                if current in signers and current not in kept:
+                    kept.add(current)
+                    waiting.append(signers[current])
+            doomed = [row.id for row in rows if row.id not in kept]
+            for start in range(0, len(doomed), database.CHUNK):
+                self._delete(_table, _table.c.id.in_(doomed[start:start + database.CHUNK]))
+            return len(doomed)
 
     def forget_sets(self, deployment: str, keep: Iterable[int]) -> int:
         """Delete the deployment's sets other than `keep`: called after a successful deploy with the sets that instances still use."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from director.execute import access, context, delete, deploy, errands, prepare, preview, states, upkeep, uploads
+from director.execute.variables import Manner
 from director.plan import model
 from director.tasks.context import TaskContext
 
@@ -60,6 +61,7 @@ def wanted_of(arguments: Arguments) -> prepare.Wanted:
     return prepare.Wanted(
         manifest=str(arguments["manifest"]), options=options_of(arguments), cloud_config_ids=tuple(pinned.get("cloud_config_ids") or ()),
         runtime_config_ids=tuple(pinned.get("runtime_config_ids") or ()),
+        variables=Manner(force_latest=bool((arguments.get("options") or {}).get("force_latest_variables"))),
     )
 
 

@@ -44,12 +44,13 @@ COMMAND_LINE = Manner(
 @dataclasses.dataclass(frozen=True)
 class Sources:
     """What a maker draws on. `signer` answers the CA of a name as written in the options, None when that is known to have failed itself
-    (what is made then will not be used); raises KeyError or ValueError."""
+    (what is made then will not be used); raises KeyError or ValueError. `authorities` are names that could have been meant."""
 
     keys: keys.Keys
     signer: Callable[[str], certificates.Signer | None]
     now: Callable[[], float]
     manner: Manner = DIRECTOR
+    authorities: tuple[str, ...] = ()
 
 
 def generate(name: str, type: str, options: Mapping[str, Any], sources: Sources) -> Any:
@@ -107,7 +108,9 @@ def _certificate(options: Options, sources: Sources) -> dict[str, str]:
             signer = sources.signer(ca)
             signer = signer if manner.whole_chain or signer is None else signer.alone()
         except KeyError:
-            options.wrong(f"Expected to find variable '{ca}' with a certificate", "Define the CA in `variables`, or correct the name.")
+            options.wrong(
+                f"Expected to find variable '{ca}' with a certificate",
+                did_you_mean(ca, sources.authorities) or "Define the CA in `variables`, or correct the name.")
         except ValueError as error:
             options.wrong(f"'{ca}' cannot sign: {error}", "Name a certificate that has `is_ca: true`.")
     elif not options.flag("is_ca") and not options.flag("self_sign"):

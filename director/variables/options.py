@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from director import errors
-from director.diagnostics import Diagnostic, Diagnostics, did_you_mean
+from director.diagnostics import Diagnostic, Diagnostics, Where, did_you_mean
 
 FAILED = 540005
 
@@ -91,9 +91,10 @@ class Options:
             raise errors.ManifestError(*self._problems.errors)
 
 
-def failure(name: str, type: str, problem: str, suggestion: str = "") -> Diagnostic:
+def failure(name: str, type: str, problem: str, suggestion: str = "", where: Where | None = None) -> Diagnostic:
     """The diagnostic of a variable that cannot be made."""
-    return Diagnostic(f"Failed to generate variable '{name}' with type '{type}': {problem}", code=FAILED, suggestion=suggestion)
+    return Diagnostic(
+        f"Failed to generate variable '{name}' with type '{type}': {problem}", where=where, code=FAILED, suggestion=suggestion)
 
 
 def _kind(value: Any) -> str:

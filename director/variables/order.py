@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from director import errors
+from director.diagnostics import Diagnostics, Where
 from director.manifest.model import Variable
 from director.variables.options import failure
 
@@ -27,22 +27,31 @@ class Wanted:
         return hashlib.sha256(json.dumps([self.variable.type, options], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def in_order(wanted: Sequence[Wanted]) -> list[Wanted]:
-    """As listed, but each after its CA. Raises ManifestError (540005) when certificates sign each other in a circle."""
+def in_order(wanted: Sequence[Wanted], problems: Diagnostics) -> tuple[list[Wanted], set[str]]:
+    """As listed, but each after its CA; and the names of those that sign each other in a circle, which is told once for each (540005)."""
     by_name = {item.name: item for item in wanted}
     placed: dict[str, Wanted] = {}
+    circling: set[str] = set()
     for item in wanted:
         line: dict[str, Wanted] = {}
         current: Wanted | None = item
         while current is not None and current.name not in placed:
             if current.name in line:
                 names = list(line)
-                circle = [*names[names.index(current.name):], current.name]
-                raise errors.ManifestError(failure(
-                    current.name, current.variable.type, f"certificates sign each other in a circle: {' <- '.join(circle)}",
-                    "Make one of them a root: leave out its `ca`."))
+                circle = names[names.index(current.name):]
+                circling.update(circle)
+                problems.extend([failure(
+                    current.name, current.variable.type,
+                    f"certificates sign each other in a circle: {' <- '.join([*circle, current.name])}",
+                    "Make one of them a root: leave out its `ca`.", where_of(current.variable))])
+                break
             line[current.name] = current
             current = by_name.get(current.ca)
         for name in reversed(line):
             placed[name] = line[name]
-    return list(placed.values())
+    return list(placed.values()), circling
+
+
+def where_of(variable: Variable) -> Where:
+    """The place of its definition."""
+    return Where(variable.file, variable.line, f"variables/{variable.name}")

@@ -23,7 +23,7 @@ from director.state.variables import VariableRow
 from director.variables import certificates, generate, keys, names
 from director.variables.lookup import Lookup, secrets_of
 from director.variables.options import failure
-from director.variables.order import Wanted, in_order
+from director.variables.order import Wanted, in_order, where_of
 from director.variables.seal import Seal, load_key, make_key
 
 CREATED, KEPT, REGENERATED = "created", "kept", "regenerated"
@@ -32,13 +32,16 @@ _CHECK = "vault.check"
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What became of one variable: `name` is absolute, `id` its version, `outcome` created, kept or regenerated."""
+    """What became of one variable: `name` is absolute, `id` its version, `outcome` created, kept or regenerated. `latest` tells whether
+    the version is the newest one."""
 
     name: str
     id: str
     type: str
     outcome: str
     update_mode: str = ""
+    update_strategy: str = "on-deploy"
+    latest: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +83,16 @@ class Vault:
 
     def ensure(
         self, deployment: str, variables: Sequence[Variable], *, set_id: int | None = None, converge: bool = False,
+        keep: Mapping[str, str] | None = None,
     ) -> Report:
         """Make what is missing, and what its update mode wants anew; store all of it in one transaction, or nothing.
 
         Options have their placeholders resolved, and addresses from `consumes` merged in. `converge` is the update mode of those without
-        one (`features.converge_variables`). `set_id` pins the versions for the deploy. Raises ManifestError (540005) with all errors.
+        one (`features.converge_variables`). `set_id` pins the versions for the deploy. `keep` maps absolute names to versions that are
+        taken as they are, however old. Raises ManifestError (540005) with all errors.
         """
         with self._making:
-            made = self._make(deployment, variables, converge, keys.Keys(), self._clock)
+            made = self._make(deployment, variables, converge, keep or {}, keys.Keys())
             with self._store.transaction(durable=True):
                 for row in made.rows:
                     self._store.variables.add(row)
@@ -96,17 +101,24 @@ class Vault:
             self._opened |= made.values
         return made.report
 
-    def preview(self, deployment: str, variables: Sequence[Variable], *, converge: bool = False) -> tuple[Report, Lookup]:
-        """What `ensure` would do, and a lookup as it would be then. Nothing is written: new values have the right shape only."""
-        made = self._make(deployment, variables, converge, keys.SameKeys(), self._clock)
-        overlay = {entry.name: made.values[entry.id] for entry in made.report.entries if entry.id in made.values}
-        return made.report, Lookup(self._latest, self.director_name, deployment, overlay=overlay)
+    def preview(
+        self, deployment: str, variables: Sequence[Variable], *, converge: bool = False, keep: Mapping[str, str] | None = None,
+        overlay: Mapping[str, Any] | None = None,
+    ) -> tuple[Report, Lookup]:
+        """What `ensure` would do, and a lookup as it would be then. Nothing is written: new values have the right shape only. `overlay`
+        maps absolute names to values that they are thought to have."""
+        made = self._make(deployment, variables, converge, keep or {}, keys.SameKeys())
+        kept = {entry.name: self.value(entry.id) for entry in made.report.entries if not entry.latest}
+        fresh = {entry.name: made.values[entry.id] for entry in made.report.entries if entry.id in made.values}
+        return made.report, Lookup(self._latest, self.director_name, deployment, overlay={**fresh, **(overlay or {}), **kept})
 
-    def lookup(self, deployment: str, *, set_id: int | None = None, pin: bool = False) -> Lookup:
-        """Values by name, as `manifest.late.resolve` takes it. Without `set_id` the newest versions; with it those pinned in the set, and
-        with `pin` a name that is not there yet is pinned to its newest version (only a deploy may do that)."""
+    def lookup(
+        self, deployment: str, *, set_id: int | None = None, pin: bool = False, overlay: Mapping[str, Any] | None = None,
+    ) -> Lookup:
+        """Values by name, as `manifest.late.resolve` takes it. Without `set_id` the newest versions, or what `overlay` has; with it those
+        pinned in the set, and with `pin` a name that is not there yet is pinned to its newest version (only a deploy may do that)."""
         if set_id is None:
-            return Lookup(self._latest, self.director_name, deployment)
+            return Lookup(self._latest, self.director_name, deployment, overlay=overlay)
         pins = self._store.variables.pins(set_id)
 
         def pinned(name: str) -> tuple[str, Any]:
@@ -115,8 +127,9 @@ class Vault:
                     raise errors.NotFoundError(
                         f"Expected variable '{name}' to be already versioned in deployment '{deployment}'", code=540008,
                         suggestion=f"Deploy '{deployment}' first.")
-                pins[name], _ = self._latest(name)
-                self._store.variables.pin(set_id, {name: pins[name]})
+                with self._store.transaction():  # until it is pinned, a version that is not the newest any more may be forgotten
+                    pins[name], _ = self._latest(name)
+                    self._store.variables.pin(set_id, {name: pins[name]})
             return pins[name], self.value(pins[name])
 
         return Lookup(pinned, self.director_name, deployment)
@@ -127,14 +140,34 @@ class Vault:
             row = self._store.variables.find(id)
             if row is None:
                 raise errors.NotFoundError(f"Failed to find variable with id '{id}'", code=540002)
-            self._remember(row.id, row.type, self._open(row))
+            return self._value_of(row)
         return self._opened[id]
 
     def set(self, name: str, type: str, value: Any) -> VariableRow:
         """Store a value that someone else made (types `value`, `json`, or an import). `name` is absolute."""
-        row = self._row(Wanted(name, Variable(name, type), ""), value, "")
+        row = self.version(name, type, value)
         self._remember(row.id, type, value)
         return self._store.variables.add(row)
+
+    def version(
+        self, name: str, type: str, value: Any, *, options: Mapping[str, Any] | None = None, definition_digest: str = "",
+        signed_by: str = "",
+    ) -> VariableRow:
+        """A new version, not stored yet. `options` are what it was made with."""
+        id = self._new_id()
+        self._tell(type, value)
+        kept = None if options is None else self._seal.close(json.dumps(options, default=str).encode(), f"{name} {id} options")
+        return VariableRow(
+            id=id, name=name, type=type, sealed=self._seal.close(json.dumps(value).encode(), f"{name} {id}"),
+            definition_digest=definition_digest, signed_by=signed_by,
+            expires_at=certificates.expiry(value) if type == "certificate" else None, created_at=self._clock(), options=kept)
+
+    def options(self, row: VariableRow) -> dict[str, Any] | None:
+        """What a version was made with; None when that was not kept."""
+        if row.options is None:
+            return None
+        found: dict[str, Any] = json.loads(self._seal.open(row.options, f"{row.name} {row.id} options"))
+        return found
 
     def absolute(self, name: str, deployment: str) -> str:
         """`/DIRECTOR/DEPLOYMENT/NAME` of a relative name."""
@@ -152,32 +185,38 @@ class Vault:
         return f"Vault({self.director_name})"
 
     def _make(
-        self, deployment: str, variables: Sequence[Variable], converge: bool, key_source: keys.Keys, now: Callable[[], float],
+        self, deployment: str, variables: Sequence[Variable], converge: bool, keep: Mapping[str, str], key_source: keys.Keys,
     ) -> _Made:
-        wanted = in_order([self._wanted(variable, deployment, converge) for variable in variables])
-        known = self._store.variables.latest_of({item.name for item in wanted} | {item.ca for item in wanted if item.ca})
-        made = _Made()
         problems = Diagnostics()
-        fresh = [item for item in wanted if _may_be_made(item, known.get(item.name))]
+        wanted, circling = in_order([self._wanted(variable, deployment, converge) for variable in variables], problems)
+        known = self._store.variables.latest_of({item.name for item in wanted} | {item.ca for item in wanted if item.ca})
+        held = {row.name: row for row in self._store.variables.with_ids(keep.values()).values()}
+        made = _Made({name: row.id for name, row in known.items()}, circling)
+        authorities = tuple(item.variable.name for item in wanted if item.variable.options.get("is_ca") is True)
+        fresh = [item for item in wanted if item.name not in held and _may_be_made(item, known.get(item.name))]
         lengths = [generate.key_length_of(item.variable.type, item.variable.options) for item in fresh]
         key_source.prepare(length for length in lengths if length is not None)
         try:
             for item in wanted:
-                row = known.get(item.name)
+                if item.name in made.failed:
+                    continue
+                row = held.get(item.name) or known.get(item.name)
                 signed_by = made.ids.get(item.ca) or (known[item.ca].id if item.ca in known else "")
-                outcome = _outcome(item, row, signed_by, problems)
+                outcome = KEPT if item.name in held else _outcome(item, row, signed_by, problems)
                 if row is not None and outcome == KEPT:
                     made.keep(item, row)
                     continue
                 try:
                     value = generate.generate(item.name, item.variable.type, item.variable.options, generate.Sources(
-                        key_source, lambda _, item=item: self._signer(item.ca, made, known), now))  # type: ignore[misc]
+                        key_source, lambda _, item=item: self._signer(item.ca, made, known), self._clock,  # type: ignore[misc]
+                        authorities=authorities))
                 except errors.ManifestError as error:
-                    problems.extend(error.diagnostics)
+                    problems.extend(dataclasses.replace(one, where=where_of(item.variable)) for one in error.diagnostics)
                     made.failed.add(item.name)
                     continue
-                made.add(item, self._row(item, value, signed_by), value, outcome)
-                self._tell(item.variable.type, value)
+                made.add(item, self.version(
+                    item.name, item.variable.type, value, options=item.variable.options, definition_digest=item.digest,
+                    signed_by=signed_by), value, outcome)
         finally:
             key_source.close()
         if problems.errors:
@@ -201,18 +240,16 @@ class Vault:
             made.signers[id] = certificates.Signer.of(value)
         return made.signers[id]
 
-    def _row(self, item: Wanted, value: Any, signed_by: str) -> VariableRow:
-        id = self._new_id()
-        return VariableRow(
-            id=id, name=item.name, type=item.variable.type, sealed=self._seal.close(json.dumps(value).encode(), f"{item.name} {id}"),
-            definition_digest=item.digest, signed_by=signed_by,
-            expires_at=certificates.expiry(value) if item.variable.type == "certificate" else None, created_at=self._clock())
-
     def _latest(self, name: str) -> tuple[str, Any]:
         row = self._store.variables.latest(name)
         if row is None:
             raise KeyError(name)
-        return row.id, self.value(row.id)
+        return row.id, self._value_of(row)
+
+    def _value_of(self, row: VariableRow) -> Any:
+        if row.id not in self._opened:
+            self._remember(row.id, row.type, self._open(row))
+        return self._opened[row.id]
 
     def _open(self, row: VariableRow) -> Any:
         return json.loads(self._seal.open(row.sealed, f"{row.name} {row.id}"))
@@ -246,12 +283,14 @@ class Vault:
 class _Made:
     """What one pass made and kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, newest: Mapping[str, str], failed: set[str]) -> None:
+        """`newest` maps names to the ids of what there was before."""
+        self._newest = newest
         self.rows: list[VariableRow] = []
         self.values: dict[str, Any] = {}
         self.ids: dict[str, str] = {}
         self.signers: dict[str, certificates.Signer] = {}
-        self.failed: set[str] = set()
+        self.failed = failed
         self._entries: dict[str, Entry] = {}
         self.report = Report()
 
@@ -269,7 +308,9 @@ class _Made:
 
     def _enter(self, item: Wanted, id: str, outcome: str) -> None:
         self.ids[item.name] = id
-        self._entries[item.name] = Entry(item.name, id, item.variable.type, outcome, item.variable.update_mode)
+        self._entries[item.name] = Entry(
+            item.name, id, item.variable.type, outcome, item.variable.update_mode, item.variable.update_strategy,
+            outcome != KEPT or self._newest.get(item.name) == id)
 
 
 def _may_be_made(item: Wanted, row: VariableRow | None) -> bool:
@@ -290,5 +331,5 @@ def _outcome(item: Wanted, row: VariableRow | None, signed_by: str, problems: Di
     if row.type != item.variable.type:
         problems.extend([failure(
             item.name, item.variable.type, f"it exists with type '{row.type}'",
-            "Give it another name, or `update_mode: converge` to have it made anew.")])
+            "Give it another name, or `update_mode: converge` to have it made anew.", where_of(item.variable))])
     return KEPT

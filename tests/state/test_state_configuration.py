@@ -84,6 +84,21 @@ def test_variable_versions_and_pins(store: Store) -> None:
     assert store.variables.begin_set("d").id > other.id
 
 
+def test_versions_stay_while_they_are_newest_pinned_or_a_signer(store: Store) -> None:
+    store.deployments.ensure("d")
+    for number, name, signed_by in ((1, "/ca", ""), (2, "/leaf", "v1"), (3, "/ca", ""), (4, "/ca", ""), (5, "/pw", ""), (6, "/pw", ""),
+                                    (7, "/pw", "")):
+        store.variables.add(VariableRow(f"v{number}", name, "certificate", b"sealed", signed_by=signed_by))
+    pinned = store.variables.begin_set("d")
+    store.variables.pin(pinned.id, {"/pw": "v5"})
+    assert [(row.deployment, row.name, row.variable_id) for row in store.variables.pinned(["/pw", "/ca"])] == [("d", "/pw", "v5")]
+    assert store.variables.forget_unused() == 2
+    assert [row.id for row in store.variables.all()] == ["v1", "v4", "v2", "v5", "v7"]
+    store.variables.forget_sets("d", keep=[])
+    assert store.variables.forget_unused() == 1
+    assert store.variables.all_pinned() == []
+
+
 def test_repr_of_a_variable_tells_no_content(store: Store) -> None:
     assert "sealed-bytes" not in repr(store.variables.add(VariableRow("v", "/a", "password", b"sealed-bytes")))
 
