@@ -32,7 +32,7 @@ from director.manifest import late, load
 from director.plan import explain
 from director.render.renderer import Renderer
 from director.state import Store
-from director.tasks import operations
+from director.tasks import operations, schedule
 from director.tasks.context import TaskContext
 from director.tasks.queue import Tasks
 from director.tasks.redact import Redactor
@@ -70,10 +70,14 @@ def run(config: DirectorConfig) -> None:
         )), made, config.host, config.port)
     memory.settle()
     queue.start()
+    timed = schedule.Schedule(
+        parts.store, lambda kind, what: queue.create(operations.KINDS[kind].type, {"kind": kind}, what, user=schedule.USER))
+    timed.start()
     https.start()
     logging.getLogger(__name__).info("listening on %s:%s", *https.address)
     stop.wait()
     https.stop()
+    timed.stop()
     queue.stop(STOP_SECONDS)
     parts.close()
 

@@ -279,6 +279,9 @@ class Client:
     def orphaned_disks(self) -> list[dict[str, Any]]:
         return _rows(self.get("/disks"))
 
+    def orphaned_vms(self) -> list[dict[str, Any]]:
+        return _rows(self.get("/orphaned_vms"))
+
     def delete_disk(self, cid: str) -> dict[str, Any]:
         return self.start("DELETE", f"/disks/{quote(cid, safe='')}")
 

@@ -78,6 +78,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("locks", "locks", "List locks"),
         Entry("disks", "disks", "List orphaned disks"),
         Entry("delete-disk", "delete_disk", "Delete an orphaned disk"),
+        Entry("orphaned-vms", "orphaned_vms", "List machines that were replaced and wait to be deleted"),
         Entry("clean-up", "clean_up", "Delete what nothing uses"),
         Entry("curl", "curl", "Ask the director's API yourself"),
         Entry("docs", "docs", "Show an annotated example of a part of a manifest"),

@@ -47,12 +47,19 @@ def with_machines(ctx: Context, rows: Iterable[InstanceRow]) -> list[Pair]:
     return [(row, vm) for row in rows if (vm := ctx.store.vms.active_of(row.id)) is not None]
 
 
-def fetch_instances(ctx: Context, name: str) -> str:
-    """What all instances say, as a JSON line each in the result output. Source: API contract, 6.2."""
-    rows = ctx.store.instances.of(name)
+def fetch_instances(ctx: Context, name: str, *, vms: bool = False) -> str:
+    """What all instances say, as a JSON line each in the result output; with `vms` a line for each machine, those too that stand ready to
+    take the place of others. Source: API contract, 6.2."""
+    rows: list[tuple[InstanceRow, VmRow | None]] = []
+    for row in ctx.store.instances.of(name):
+        machines = sorted(ctx.store.vms.of_instance(row.id), key=lambda vm: not vm.active)
+        if vms:
+            rows += [(row, vm) for vm in machines if machines[0].active]
+        else:
+            rows.append((row, machines[0] if machines and machines[0].active else None))
 
-    def ask(row: InstanceRow) -> tuple[InstanceRow, VmRow | None, MachineState | MachineError | None]:
-        vm = ctx.store.vms.active_of(row.id)
+    def ask(pair: tuple[InstanceRow, VmRow | None]) -> tuple[InstanceRow, VmRow | None, MachineState | MachineError | None]:
+        row, vm = pair
         return row, vm, state_of(ctx, vm, full=True) if vm else None
 
     resolved = ctx.store.deployments.get(name).resolved or {}
@@ -65,13 +72,13 @@ def fetch_instances(ctx: Context, name: str) -> str:
 def _line(ctx: Context, row: InstanceRow, vm: VmRow | None, answer: MachineState | MachineError | None) -> Tree:
     state = answer if isinstance(answer, MachineState) else None
     silence = "host key changed" if isinstance(answer, HostKeyChanged) else f"{UNRESPONSIVE} agent"
-    disks = [disk.cid for disk in ctx.store.disks.of_instance(row.id) if disk.active]
+    disks = [disk.cid for disk in ctx.store.disks.of_instance(row.id) if disk.active and (vm is None or vm.active)]
     applied: Mapping[str, Any] = row.applied
     processes = state.raw.get("processes", []) if state else []
     return {
         "vm_cid": vm.cid if vm else None, "vm_created_at": _time(vm.created_at) if vm else None,
         "active": vm.active if vm else None, "cloud_properties": {}, "disk_cid": disks[0] if disks else None, "disk_cids": disks,
-        "ips": [item.ip for item in ctx.store.addresses.of_instance(row.id)] or (list(vm.ips) if vm else []),
+        "ips": list(vm.ips) if vm else [item.ip for item in ctx.store.addresses.of_instance(row.id)],
         "dns": [network["dns_record_name"] for network in applied.get("networks", []) if network.get("dns_record_name")],
         "agent_id": vm.agent_id if vm else None, "job_name": row.group, "index": row.index,
         "job_state": state.job_state if state else silence if vm else None, "state": row.state,

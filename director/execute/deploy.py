@@ -11,7 +11,7 @@ from director.execute.context import Context
 from director.execute.prepare import Prepared, Wanted, json_ready, prepare
 from director.execute.progress import Stage
 from director.execute.recover import recover
-from director.execute.steps import scripts
+from director.execute.steps import blobs, scripts, spare_vm
 from director.execute.steps.create_vm import create_vm
 from director.execute.steps.delete_instance import delete_instance
 from director.execute.steps.update_instance import update_instance
@@ -96,6 +96,7 @@ def perform(ctx: Context, prepared: Prepared) -> None:
     delete_removed_groups(ctx, prepared)
     create_missing_vms(ctx, prepared)
     dns.publish(ctx)
+    download_packages(ctx, prepared)
     for run in prepared.plan.runs:
         ctx.check()
         parallel.each(run, lambda group: update_group(ctx, prepared, group), len(run), ctx.check)
@@ -112,17 +113,46 @@ def delete_removed_groups(ctx: Context, prepared: Prepared) -> None:
 
 
 def create_missing_vms(ctx: Context, prepared: Prepared) -> None:
-    """All at once, whatever max_in_flight says: only starting jobs is limited by it."""
-    missing = [change for change in prepared.plan.changes if change.action is Action.CREATE and ctx.store.vms.active_of(change.id) is None]
+    """All at once, whatever max_in_flight says: only starting jobs is limited by it. Those that take the place of others too."""
+    spare_vm.discard_spares(ctx, prepared)
+    missing = _without_machine(ctx, prepared)
     if not missing:
         return
     stage = ctx.log.stage("Creating missing vms", len(missing))
 
     def create(change: model.Change) -> None:
         with stage.step(change.label):
-            create_vm(ctx, prepared.wish(ctx, change))
+            if change.hot_swap:
+                spare_vm.ensure_spare(ctx, prepared, change)
+            else:
+                prepared.settle(create_vm(ctx, prepared.wish(ctx, change)))
 
     parallel.each(missing, create, ctx.threads, ctx.check)
+
+
+def _without_machine(ctx: Context, prepared: Prepared) -> list[model.Change]:
+    """Instances that lack a machine, or the one that is to take the place of theirs."""
+    return [
+        change for change in prepared.plan.changes
+        if change.hot_swap or (change.action is Action.CREATE and ctx.store.vms.active_of(change.id) is None)]
+
+
+def download_packages(ctx: Context, prepared: Prepared) -> None:
+    """What machines that take the place of others need is brought there while the others still serve."""
+    swaps = [change for change in prepared.plan.changes if change.hot_swap]
+    if not swaps:
+        return
+    stage = ctx.log.stage("Downloading packages", len(swaps))
+
+    def download(change: model.Change) -> None:
+        vm = spare_vm.spare_of(ctx, change.id)
+        assert vm is not None, change.label
+        with stage.step(change.label):
+            agent, apply_spec = spare_vm.agent_of(ctx, vm), prepared.apply_spec(change.id)
+            blobs.send(ctx, agent, apply_spec, prepared)
+            agent.prepare(apply_spec, cancel=ctx.cancel)
+
+    parallel.each(swaps, download, ctx.threads, ctx.check)
 
 
 def update_group(ctx: Context, prepared: Prepared, group: model.GroupPlan) -> None:

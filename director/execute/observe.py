@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from director.errors import MachineError
 from director.execute import parallel
@@ -18,10 +19,12 @@ UNRESPONSIVE = "unresponsive"
 def observe(ctx: Context, deployment: str, *, ask: bool = True) -> tuple[model.ObservedInstance, ...]:
     """All instances. `ask` makes one round trip to each machine that is not ignored, all in parallel."""
     rows = ctx.store.instances.of(deployment)
-    vms = {vm.instance_id: vm for vm in ctx.store.vms.of(deployment) if vm.instance_id and vm.active}
+    recorded = ctx.store.vms.of(deployment)
+    vms = {vm.instance_id: vm for vm in recorded if vm.instance_id and vm.active}
+    spares = {vm.instance_id: vm for vm in recorded if vm.instance_id and not vm.active}
     asked = [vms[row.id] for row in rows if row.id in vms and not row.ignored] if ask else []
     states = dict(zip((vm.cid for vm in asked), parallel.each(asked, lambda vm: state_of(ctx, vm), ctx.threads, ctx.check), strict=True))
-    return tuple(_observed(ctx, row, vms.get(row.id), states) for row in rows)
+    return tuple(_observed(ctx, row, vms.get(row.id), spares.get(row.id), states) for row in rows)
 
 
 def state_of(ctx: Context, vm: VmRow, *, full: bool = False) -> MachineState | MachineError:
@@ -35,21 +38,39 @@ def state_of(ctx: Context, vm: VmRow, *, full: bool = False) -> MachineState | M
 
 
 def _vm(vm: VmRow, state: MachineState | MachineError | None) -> model.ObservedVm:
+    seen = model.ObservedVm(vm.cid, created_at=vm.notes.get("activated_at") or vm.created_at, networks=chosen_by_cloud(vm))
     if state is None:
-        return model.ObservedVm(vm.cid, created_at=vm.created_at)
+        return seen
     if isinstance(state, MachineError):
         why = "\n".join(f"{item.summary}\n{item.detail}".strip() for item in state.diagnostics)
-        return model.ObservedVm(vm.cid, UNRESPONSIVE, created_at=vm.created_at, silence=why)
-    return model.ObservedVm(vm.cid, state.job_state, {process.name: process.state for process in state.processes}, vm.created_at)
+        return dataclasses.replace(seen, agent_state=UNRESPONSIVE, silence=why)
+    processes = {process.name: process.state for process in state.processes}
+    return dataclasses.replace(seen, agent_state=state.job_state, processes=processes)
 
 
-def _observed(ctx: Context, row: InstanceRow, vm: VmRow | None, states: dict[str, MachineState | MachineError]) -> model.ObservedInstance:
+def chosen_by_cloud(vm: VmRow) -> dict[str, model.Tree]:
+    """What the cloud chose on dynamic networks, by network."""
+    return {network["name"]: network for network in vm.networks if network["type"] == "dynamic"}
+
+
+def _held(vm: VmRow | None, reserved: Iterable[model.Reservation]) -> tuple[model.Reservation, ...]:
+    """The addresses of a machine: those reserved, and those that the cloud chose."""
+    chosen = chosen_by_cloud(vm) if vm else {}
+    return (*reserved, *(model.Reservation(name, network["ip"], "cloud") for name, network in chosen.items()))
+
+
+def _observed(
+    ctx: Context, row: InstanceRow, vm: VmRow | None, spare: VmRow | None, states: dict[str, MachineState | MachineError],
+) -> model.ObservedInstance:
     seen = None if vm is None else _vm(vm, states.get(vm.cid))
     disks = tuple(
         model.ObservedDisk(disk.cid, disk.size_mib, dict(disk.cloud_properties), disk.name, disk.created_at)
         for disk in ctx.store.disks.of_instance(row.id) if disk.active
     )
-    held = tuple(model.Reservation(item.network, item.ip, item.kind) for item in ctx.store.addresses.of_instance(row.id))
+    reserved = [model.Reservation(item.network, item.ip, item.kind) for item in ctx.store.addresses.of_instance(row.id)]
+    of_spare = {item for item in reserved if spare is not None and item.ip in spare.ips}
+    beside = None if spare is None else model.ObservedSpare(spare.cid, dict(spare.notes.get("made") or {}), _held(spare, of_spare))
+    held = _held(vm, (item for item in reserved if item not in of_spare))
     fields = {field.name for field in dataclasses.fields(model.ObservedInstance)}
     values = {key: value for key, value in dataclasses.asdict(row).items() if key in fields}
-    return model.ObservedInstance(**{**values, "vm": seen, "reservations": held, "disks": disks})
+    return model.ObservedInstance(**{**values, "vm": seen, "reservations": held, "disks": disks, "spare": beside})

@@ -20,11 +20,12 @@ from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
 from director.manifest import cloud_config, late, load, parse
 from director.manifest.model import CloudConfig, Manifest
-from director.plan import changes, decide, design, ids_wanted, model, number
+from director.plan import changes, decide, design, ids_wanted, model, number, settings
 from director.render.model import RenderedInstance
 from director.state.addresses import AddressRow
 from director.state.compiled_packages import CompiledPackageRow
 from director.state.instances import InstanceRow
+from director.state.vms import VmRow
 from director.variables import Lookup
 
 Tree = dict[str, Any]
@@ -57,7 +58,7 @@ class Configs:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A plan, and what doing it needs."""
+    """A plan, and what doing it needs. `settled` are specs of instances with what was known only when their machines were there."""
 
     wanted: Wanted
     configs: Configs
@@ -66,10 +67,22 @@ class Prepared:
     cloud: CloudConfig
     blueprint: model.Blueprint
     plan: model.Plan
-    rendered: Mapping[str, RenderedInstance]
+    rendered: dict[str, RenderedInstance]
+    rendering: rendering.Rendering = dataclasses.field(repr=False)
     lookup: Lookup = dataclasses.field(repr=False)
     variable_set_id: int | None
     find_compiled: Callable[[Sequence[str]], dict[str, CompiledPackageRow]] = dataclasses.field(repr=False)
+    settled: dict[str, model.InstanceSpec] = dataclasses.field(default_factory=dict, repr=False)
+
+    def settle(self, vm: VmRow) -> None:
+        """The machine of an instance is there: where the cloud chose its addresses, its templates are rendered again with them.
+        Source: planning contract, section 10. Raises RenderError."""
+        assert vm.instance_id is not None, vm
+        spec = self._spec(vm.instance_id)
+        networks = settings.with_chosen(spec.networks, observe.chosen_by_cloud(vm))
+        if networks != spec.networks:
+            spec = self.settled[spec.id] = dataclasses.replace(spec, networks=networks)
+            self.rendered[spec.id] = self.rendering.one(spec)
 
     def apply_spec(self, instance_id: str) -> Tree:
         """What the instance's agent is given. Packages must be compiled by now."""
@@ -106,16 +119,19 @@ class Prepared:
 
     def record(self, ctx: Context, change: model.Change) -> None:
         """The instance is what its spec says."""
-        assert change.spec is not None
+        spec = self._spec(change.id)
+        if change.id in self.settled:
+            change = dataclasses.replace(change, spec=spec, configuration_hash=self.rendered[change.id].configuration_hash)
         ctx.store.instances.update(
-            change.id, applied=json_ready(changes.record(change)), dirty=False, state=change.spec.state,
+            change.id, applied=json_ready(changes.record(change)), dirty=False, state=spec.state,
             variable_set_id=self.variable_set_id,
         )
 
-    def wish(self, ctx: Context, change: model.Change) -> VmWish:
-        """The machine that an instance is to get."""
+    def wish(self, ctx: Context, change: model.Change, *, spare: bool = False) -> VmWish:
+        """The machine that an instance is to get; a `spare` one stands beside that which it has."""
         spec = self._spec(change.id)
-        return wish_of(ctx, spec, self.resolved(change.id), applied=json_ready(changes.record_vm(change)))
+        made = json_ready(changes.record_vm(change))
+        return dataclasses.replace(wish_of(ctx, spec, self.resolved(change.id), applied=made), spare=spare)
 
     def write_down(self, ctx: Context) -> None:
         """Instances and addresses of the plan, before anything is done in a cloud. Raises ConflictError for an address taken meanwhile."""
@@ -135,7 +151,7 @@ class Prepared:
                     ctx.store.instances.add(_new_row(spec, place))
                 ctx.store.addresses.reserve([
                     AddressRow(ip=item.ip, network=item.network, kind=item.kind, deployment=name, instance_id=change.id)
-                    for item in change.reservations if item.ip
+                    for item in change.reservations if item.ip and item.kind != "cloud"
                 ])
 
     def release_addresses(self, ctx: Context, change: model.Change) -> None:
@@ -144,7 +160,7 @@ class Prepared:
         ctx.store.addresses.release(change.id, [item.ip for item in change.released if item.ip not in kept])
 
     def _spec(self, instance_id: str) -> model.InstanceSpec:
-        spec = self.plan.change(instance_id).spec
+        spec = self.settled.get(instance_id) or self.plan.change(instance_id).spec
         assert spec is not None, instance_id
         return spec
 
@@ -164,14 +180,15 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
     designing = _Design(ctx, parsed, observed)
     blueprint = designing.numbered(write)
     values = variables.ready(ctx, parsed.manifest, blueprint, parsed.early, wanted.variables, write=write)
-    rendered = rendering.render_all(ctx, blueprint, values, designing.ids)
+    filling = rendering.Rendering(ctx, blueprint, values, designing.ids)
+    rendered = filling.all()
     decided = decide(
         blueprint, {key: item.configuration_hash for key, item in rendered.items()}, resolved=_digester(ctx, values.own),
         compiled=ctx.store.compiled_packages.keys(),
     )
     return Prepared(
         wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
-        plan=decided, rendered=rendered, lookup=values.own, variable_set_id=values.set_id,
+        plan=decided, rendered=rendered, rendering=filling, lookup=values.own, variable_set_id=values.set_id,
         find_compiled=ctx.store.compiled_packages.with_keys,
     )
 

@@ -67,7 +67,7 @@ def _delete_disk(ctx: Context, row: JournalRow) -> None:
 
 
 def _leave(ctx: Context, row: JournalRow) -> None:
-    """Attaching and detaching are looked at anew by every update of the instance."""
+    """Attaching and detaching are looked at anew by every update of the instance, what is to be deleted by every clean-up."""
     ctx.store.journal.undone(row.id)
 
 
@@ -87,4 +87,5 @@ _EFFECTS = {
     "detach_disk": _leave,
     "create_stemcell": _create_stemcell,
     "delete_stemcell": _leave,
+    "delete_orphaned_vm": _leave,
 }

@@ -9,30 +9,36 @@ from director.execute.context import Context
 from director.execute.variables import Values, resolve_sleeping
 from director.manifest import late
 from director.plan import model
-from director.plan.settings import default_network
+from director.plan.settings import UNKNOWN_IP, default_network
 from director.release import job as release_job
 from director.render.model import DnsIds, RenderedInstance, RenderJob, RenderRequest, Template
 
 Tree = dict[str, Any]
 
 
-def render_all(
-    ctx: Context, blueprint: model.Blueprint, values: Values, ids: model.NumericIds, errand_groups: tuple[str, ...] = (),
-) -> dict[str, RenderedInstance]:
-    """Instance id -> files, for all instances but those of sleeping errand groups, of which only variables are asked for.
+class Rendering:
+    """Of one deploy. Raises RenderError with everything that failed."""
 
-    Raises RenderError with everything that failed.
-    """
-    awake = {
-        *errand_groups, *blueprint.request.options.errand_groups,
-        *(item.spec.group for item in blueprint.instances if item.observed is not None and item.observed.vm is not None),
-    }
-    specs = [item.spec for item in blueprint.instances if item.spec.lifecycle != "errand" or item.spec.group in awake]
-    awake_ids = {spec.id for spec in specs}
-    resolve_sleeping(values, [item.spec for item in blueprint.instances if item.spec.id not in awake_ids])
-    requests = _Requests(ctx, blueprint.request.manifest.name, values, DnsIds(ids.azs, ids.networks, ids.groups, ids.instances))
-    rendered = ctx.renderer.render([requests.of(spec) for spec in specs])
-    return {item.id: item for item in rendered}
+    def __init__(self, ctx: Context, blueprint: model.Blueprint, values: Values, ids: model.NumericIds) -> None:
+        self._ctx, self._blueprint, self._values = ctx, blueprint, values
+        dns_ids = DnsIds(ids.azs, ids.networks, ids.groups, ids.instances)
+        self._requests = _Requests(ctx, blueprint.request.manifest.name, values, dns_ids)
+
+    def all(self) -> dict[str, RenderedInstance]:
+        """Instance id -> files, for all instances but those of sleeping errand groups, of which only variables are asked for."""
+        instances = self._blueprint.instances
+        awake = {
+            *self._blueprint.request.options.errand_groups,
+            *(item.spec.group for item in instances if item.observed is not None and item.observed.vm is not None),
+        }
+        specs = [item.spec for item in instances if item.spec.lifecycle != "errand" or item.spec.group in awake]
+        awake_ids = {spec.id for spec in specs}
+        resolve_sleeping(self._values, [item.spec for item in instances if item.spec.id not in awake_ids])
+        return {item.id: item for item in self._ctx.renderer.render([self._requests.of(spec) for spec in specs])}
+
+    def one(self, spec: model.InstanceSpec) -> RenderedInstance:
+        """The files of one instance, once more: its machine is there now, and with it what only the cloud knew."""
+        return self._ctx.renderer.render([self._requests.of(spec)])[0]
 
 
 class _Requests:
@@ -77,8 +83,10 @@ class _Requests:
 
 
 def _settings(network: model.NetworkSettings) -> Tree:
+    unknown = network.type == "dynamic" and not network.ip
     return {
-        "ip": network.ip, "netmask": network.netmask, "prefix": str(network.prefix_length), "gateway": network.gateway,
+        "ip": UNKNOWN_IP if unknown else network.ip,
+        "netmask": network.netmask, "prefix": str(network.prefix_length), "gateway": network.gateway,
         "dns": list(network.dns), "type": network.type, "default": list(network.default), "cloud_properties": network.cloud_properties,
         "dns_record_name": network.dns_record_name,
     }

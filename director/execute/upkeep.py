@@ -1,4 +1,4 @@
-"""Releases, stemcells and disks go when nothing uses them. Source: planning contract, section 21."""
+"""Releases, stemcells, disks and orphaned machines go when nothing uses them. Source: planning contract, section 21."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from director.diagnostics import Diagnostic
 from director.errors import ConflictError, NotFoundError
 from director.execute.context import Context
 from director.execute.steps import disks
+from director.execute.steps.orphan_vm import Lock, delete_orphaned_vms
 from director.manifest import load
 from director.release import versions
 from director.state import Store
+from director.state.disks import DiskRow
 from director.state.stemcells import StemcellRow
 
 RELEASE_IN_USE, VERSION_IN_USE, STEMCELL_IN_USE, ACTIVE_DISK = 30007, 30008, 50004, 520000
 KEPT = 2
+DISKS_KEPT_SECONDS = 5 * 86400
 LOGS_KEPT_SECONDS = 86400.0
 
 
@@ -108,8 +111,25 @@ def delete_orphaned_disk(ctx: Context, cid: str) -> str:
     return f"orphaned disk(s) {cid} deleted"
 
 
-def clean_up(ctx: Context, *, remove_all: bool = False, keep_orphaned_disks: bool = False) -> str:
-    """What nothing uses: old release versions and stemcells, with `remove_all` all of them and orphaned disks. The task's result."""
+def delete_old_disks(ctx: Context) -> str:
+    """Orphaned disks that nobody asked for in five days. The task's result."""
+    old = ctx.store.disks.orphans(older_than_seconds=DISKS_KEPT_SECONDS)
+    return f"Deleted {_delete_disks(ctx, old)} orphaned disk(s) that were orphaned more than {DISKS_KEPT_SECONDS // 86400} days ago"
+
+
+def _delete_disks(ctx: Context, orphans: list[DiskRow]) -> int:
+    stage = ctx.log.stage("Deleting orphaned disks", len(orphans)) if orphans else None
+    for disk in orphans:
+        assert stage is not None
+        with stage.step(disk.cid):
+            disks.delete_disk(ctx, disk)
+    return len(orphans)
+
+
+def clean_up(ctx: Context, lock_vm: Lock, *, remove_all: bool = False, keep_orphaned_disks: bool = False) -> str:
+    """What nothing uses: orphaned VMs, old release versions and stemcells, with `remove_all` all of them and orphaned disks.
+    The task's result."""
+    vms = delete_orphaned_vms(ctx, lock_vm)
     kept = 0 if remove_all else KEPT
     releases = _unused_releases(ctx, kept)
     for name, version in releases:
@@ -118,8 +138,7 @@ def clean_up(ctx: Context, *, remove_all: bool = False, keep_orphaned_disks: boo
     for row in stemcells:
         _drop_stemcell(ctx, row)
     orphans = ctx.store.disks.orphans() if remove_all and not keep_orphaned_disks else []
-    for disk in orphans:
-        disks.delete_disk(ctx, disk)
+    _delete_disks(ctx, orphans)
     blobs = ctx.store.dns.expired()
     for version_row in blobs:
         _drop_blob(ctx, version_row.blob_id)
@@ -127,7 +146,7 @@ def clean_up(ctx: Context, *, remove_all: bool = False, keep_orphaned_disks: boo
     before = datetime.datetime.fromtimestamp(ctx.clock() - 3600, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         f"Deleted {len(releases)} release(s), {len(stemcells)} stemcell(s), 0 extra compiled package(s), {len(orphans)} orphaned disk(s), "
-        f"0 orphaned vm(s), 0 exported release(s), Deleted {len(blobs)} dns blob(s) created before {before}"
+        f"{vms} orphaned vm(s), 0 exported release(s), Deleted {len(blobs)} dns blob(s) created before {before}"
     )
 
 

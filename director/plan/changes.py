@@ -240,6 +240,27 @@ def vm_reasons(placed: PlacedInstance, digests: Mapping[str, str], line: int | N
     yield from (reason for reason in found if reason is not None)
 
 
+def makes_same_vm(spec: InstanceSpec, made: Tree, digests: Mapping[str, str] | None = None) -> bool:
+    """Whether a machine of which `record_vm` said `made` is what one made for the spec would be; values of variables count with
+    `digests`."""
+    digests = digests or {}
+    old, new = ([_view(item) for item in items] for items in (made.get("networks", ()), (_fields(item) for item in spec.networks)))
+    return bool(made) and sorted(old) == sorted(new) and not any((
+        stemcell_reason(spec.stemcell_name, spec.stemcell_version, made),
+        cloud_properties_reason(spec.cloud_properties, spec.vm_resources, digests.get("cloud_properties", ""), made),
+        env_reason(spec.env, made),
+        _rotated("networks", "", digests.get("networks", ""), made, {}, None),
+    ))
+
+
+def orphans_vm(observed: ObservedInstance) -> bool:
+    """Whether the machine of an instance that is deleted stays for the clean-up, with its addresses, instead of being deleted at once:
+    under create-swap-delete, without static addresses, and if it answers. Source: planning contract, section 15."""
+    silent = observed.vm is None or observed.vm.agent_state == "unresponsive"
+    static = any(item.kind in ("static", "vip") for item in observed.reservations)
+    return not silent and not static and (observed.applied.get("update") or {}).get("vm_strategy") == "create-swap-delete"
+
+
 def _nameless(trees: Iterable[Tree]) -> Tree:
     """Numbered in an order of their own, since names and order of networks do not count."""
     return {str(position): tree for position, tree in enumerate(sorted(trees, key=lambda tree: json.dumps(normal(tree), sort_keys=True)))}

@@ -49,7 +49,7 @@ def decide(
     return Plan(
         request.manifest.name, all_changes, tuple(dict.fromkeys(change.group for change in removed)),
         group_plans(request.manifest.instance_groups, by_group, first_deploy=request.first_deploy, options=request.options),
-        (*blueprint.warnings, *((_IGNORED,) if ignored else ())),
+        (*blueprint.warnings, *((_IGNORED,) if ignored else ()), *_left_over(all_changes)),
         () if compiled is None else compilations(blueprint, compiled))
 
 
@@ -114,7 +114,8 @@ class _Deciding:
         if placed.spec.state != "started":
             return self._not_started(change, placed)
         if replaces:
-            return dataclasses.replace(change, action=Action.RECREATE, hot_swap=self._hot_swap(placed))
+            swaps = self._hot_swap(placed)
+            return dataclasses.replace(change, action=Action.RECREATE, hot_swap=swaps, spare=self._spare(placed) if swaps else "")
         return dataclasses.replace(change, action=Action.METADATA if changes.is_minimal(reasons) else Action.UPDATE)
 
     def _not_started(self, change: Change, placed: PlacedInstance) -> Change:
@@ -178,6 +179,13 @@ class _Deciding:
         held = {item.ip for item in placed.observed.reservations if item.kind != "cloud"}
         return all(item.kind == "cloud" or (item.kind == "dynamic" and item.ip not in held) for item in placed.reservations)
 
+    def _spare(self, placed: PlacedInstance) -> str:
+        """The spare machine that is taken: variables may have new values since it was made."""
+        spare = placed.observed.spare if placed.observed else None
+        if spare is None or placed.spare != spare.cid:
+            return ""
+        return spare.cid if changes.makes_same_vm(placed.spec, spare.made, self._digests(placed)) else ""
+
     def _digests(self, placed: PlacedInstance) -> dict[str, str]:
         """The same for all instances of a group, an AZ and the same subnets, so made once for them."""
         spec = placed.spec
@@ -192,6 +200,14 @@ class _Deciding:
 
     def _line(self, placed: PlacedInstance) -> int | None:
         return self._groups[placed.spec.group].line
+
+
+def _left_over(changes_made: Iterable[Change]) -> Iterator[str]:
+    """Spare machines that are not taken. Source: planning contract, section 15."""
+    for change in changes_made:
+        spare = change.observed.spare if change.observed and not change.frozen else None
+        if spare is not None and spare.cid != change.spare:
+            yield f"The spare machine '{spare.cid}' of {change.label}, left by an interrupted create-swap-delete, is not needed and goes."
 
 
 def _silence(placed: PlacedInstance) -> str:

@@ -15,7 +15,7 @@ from director.plan.existing import Existing, claim
 from director.plan.identity import assign_indexes, bootstrap_of
 from director.plan.jobs import Catalog, GroupJobs
 from director.plan.links import link
-from director.plan.model import Blueprint, InstanceSpec, NumericIds, ObservedInstance, PlacedInstance, Request
+from director.plan.model import Blueprint, InstanceSpec, NumericIds, ObservedInstance, ObservedSpare, PlacedInstance, Request, Reservation
 from director.plan.names import InvalidLabel, canonical, group_key, link_key
 from director.plan.place import Placement, Slot, place
 from director.plan.reserve import Holder, Reserved, Reserver, vip_choices
@@ -124,7 +124,7 @@ class _Designing:
             self._pools.taken.hold(number_of(taken.ip), "", taken.holder)
         for observed in self._request.observed:
             label = f"instance '{observed.group}/{observed.id}' from deployment '{observed.deployment}'"
-            for reservation in observed.reservations:
+            for reservation in (*observed.reservations, *(observed.spare.reservations if observed.spare else ())):
                 if reservation.kind != "cloud" and reservation.ip:
                     self._pools.taken.hold(number_of(reservation.ip), observed.id, label)
 
@@ -184,12 +184,26 @@ class _Maker:
         """The instance of a slot: addresses reserved, settings and spec made; links come later."""
         observed = slot.existing.observed if slot.existing else None
         static_ips = {**slot.static_ips, **vips}
-        holder = Holder(identity, f"{self._group.name}/{identity} ({index})", slot.az, observed.reservations if observed else ())
+        spare = self._spare(slot, identity, index, bootstrap)
+        holder = Holder(
+            identity, f"{self._group.name}/{identity} ({index})", slot.az, observed.reservations if observed else (),
+            spare=spare.reservations if spare else ())
         placed = self._placed(slot, identity, index, bootstrap, self._reserve(holder, observed, static_ips))
-        if observed is not None and self._swaps(placed, observed, index) and not _all_new(placed, observed):
+        if observed is None or not self._swaps(placed, observed, index):
+            return placed
+        if not _all_new(placed, observed):
             reserved = self._reserver.reserve(dataclasses.replace(holder, fresh=True), static_ips)
             placed = self._placed(slot, identity, index, bootstrap, dataclasses.replace(reserved, released=holder.held))
-        return placed
+        taken = spare is not None and _of_ours(placed.reservations) == _of_ours(spare.reservations)
+        return dataclasses.replace(placed, spare=spare.cid if spare and taken else "")
+
+    def _spare(self, slot: Slot, identity: str, index: int, bootstrap: bool) -> ObservedSpare | None:
+        """The spare machine of an instance, if it is as one made now would be. Source: planning contract, section 15."""
+        spare = slot.existing.observed.spare if slot.existing else None
+        if spare is None or not self._may_swap:
+            return None
+        reserved = Reserved({item.network: item for item in spare.reservations}, ())
+        return spare if changes.makes_same_vm(self._placed(slot, identity, index, bootstrap, reserved).spec, spare.made) else None
 
     def _reserve(self, holder: Holder, observed: ObservedInstance | None, static_ips: Mapping[str, str]) -> Reserved:
         if observed is not None and observed.ignored:
@@ -207,7 +221,9 @@ class _Maker:
         request, group, shared = self._request, self._group, self._shared
         deployment = request.manifest.name
         observed = slot.existing.observed if slot.existing else None
-        networks = network_settings(deployment, group, index, slot.az, request.domain, reserved.by_network, self._pools)
+        seen = observed.vm.networks if observed and observed.vm else {}
+        known = {item.network: seen[item.network] for item in reserved.by_network.values() if item.ip and item.network in seen}
+        networks = network_settings(deployment, group, index, slot.az, request.domain, reserved.by_network, self._pools, known)
         chosen = default_network(networks)
         address = self._addressing.instance_address(group.name, identity, chosen) if chosen else ""
         properties = self._cloud_properties.get(slot.az)
@@ -223,6 +239,11 @@ class _Maker:
             use_link_dns_names=self._addressing.use_link_names, group_tags=group.tags, trusted_certs_sha1=request.trusted_certs_sha1)
         return PlacedInstance(
             spec, observed, tuple(reserved.by_network.values()), reserved.released, slot.existing.migrated_from if slot.existing else "")
+
+
+def _of_ours(reservations: Iterable[Reservation]) -> set[Reservation]:
+    """Without what the cloud chooses."""
+    return {item for item in reservations if item.kind != "cloud"}
 
 
 def _all_new(placed: PlacedInstance, observed: ObservedInstance) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,19 +76,32 @@ class ObservedDisk:
 @dataclasses.dataclass(frozen=True)
 class ObservedVm:
     """The recorded VM. `agent_state` is what the agent says now: running, starting, failing, stopped, or `unresponsive`;
-    '' when it was not asked. `processes` maps names to states; `silence` says why there was no answer."""
+    '' when it was not asked. `processes` maps names to states; `silence` says why there was no answer. `created_at` tells since when it
+    is the instance's machine; `networks` are settings that the cloud chose, by network: {ip, prefix_length, gateway, dns}."""
 
     cid: str
     agent_state: str = ""
     processes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created_at: float | None = None
     silence: str = ""
+    networks: Mapping[str, Tree] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class ObservedSpare:
+    """A second machine that a create-swap-delete made and did not come to use. `made` is what `changes.record_vm` said of it,
+    `reservations` are the addresses it has."""
+
+    cid: str
+    made: Tree = dataclasses.field(default_factory=_tree)
+    reservations: tuple[Reservation, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class ObservedInstance:
     """An instance row. `applied` is the spec stored at its last successful update: the `InstanceSpec.to_dict()` of that time,
-    {} when there was none. `dirty` is set while an update is not complete."""
+    {} when there was none. `dirty` is set while an update is not complete. `reservations` are those of its machine, or, while it has none,
+    of the instance; those of a `spare` machine are told there."""
 
     deployment: str
     group: str
@@ -102,6 +116,7 @@ class ObservedInstance:
     reservations: tuple[Reservation, ...] = ()
     disks: tuple[ObservedDisk, ...] = ()
     applied: Tree = dataclasses.field(default_factory=_tree)
+    spare: ObservedSpare | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,13 +321,14 @@ class InstanceSpec:
 @dataclasses.dataclass(frozen=True)
 class PlacedInstance:
     """A wanted instance beside what exists of it. `reservations` are all addresses it holds after the deploy, `released` those
-    it gives up, `migrated_from` its old group when that differs."""
+    it gives up, `migrated_from` its old group when that differs, `spare` the CID of a spare machine that is as wanted."""
 
     spec: InstanceSpec
     observed: ObservedInstance | None
     reservations: tuple[Reservation, ...]
     released: tuple[Reservation, ...] = ()
     migrated_from: str = ""
+    spare: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -358,7 +374,8 @@ class Change:
     KEEP touches no machine, but rows may move: a new instance that is wanted detached, or of an errand group, is written down with its
     addresses, and reasons of a KEEP tell what waits until the instance is started. `stopped` and `detached` of `spec.state` hold for
     every action: a stopped instance is updated or recreated without starting its jobs. A `frozen` instance is ignored or was not
-    selected: nothing at all is recorded of it, so that what it still lacks is found by a later deploy.
+    selected: nothing at all is recorded of it, so that what it still lacks is found by a later deploy. A `hot_swap` is done with a second
+    machine: with the `spare` that is there, or, when that is '', with a new one.
     """
 
     action: Action
@@ -373,6 +390,7 @@ class Change:
     released: tuple[Reservation, ...] = ()
     configuration_hash: str = ""
     hot_swap: bool = False
+    spare: str = ""
     disk_change: bool = False
     migrated_from: str = ""
     resolved: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -445,5 +463,9 @@ class Plan:
     def is_empty(self) -> bool:
         return all(change.action is Action.KEEP for change in self.changes)
 
+    @functools.cached_property
+    def _by_id(self) -> Mapping[str, Change]:
+        return {change.id: change for change in self.changes}
+
     def change(self, instance_id: str) -> Change:
-        return next(change for change in self.changes if change.id == instance_id)
+        return self._by_id[instance_id]

@@ -19,13 +19,15 @@ IS_RESERVED = 130013
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """Who reserves: `label` is `g/uuid (0)`; `held` are its present reservations; `fresh` when all automatic ones must be new."""
+    """Who reserves: `label` is `g/uuid (0)`; `held` are its present reservations; `fresh` when all automatic ones must be new: those of
+    `spare` are, which a second machine of it has already."""
 
     id: str
     label: str
     az: str
     held: tuple[Reservation, ...] = ()
     fresh: bool = False
+    spare: tuple[Reservation, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +113,9 @@ class Reserver:
             return self._new_static(holder, pool, static_ip)
         if wanted.static_ips is not None:
             return None  # placement has told why there is no address
+        spare = next((item for item in holder.spare if item.network == wanted.name and self._fits(holder, wanted, item, None)), None)
+        if spare is not None:
+            return spare
         ip = pool.allocate(holder.az, self._pools.taken)
         if ip is None:
             self._exhausted(holder, pool, "manual")

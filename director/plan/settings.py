@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import ipaddress
 from collections.abc import Mapping, Sequence
 
 from director.manifest.model import CloudConfig, Features, GroupNetwork, InstanceGroup
@@ -11,7 +13,7 @@ from director.plan.model import InstanceSpec, NetworkSettings, Reservation, Tree
 from director.plan.names import canonical, instance_name
 
 _DEFAULTS = ("dns", "gateway")
-_UNKNOWN_IP = "127.0.0.1"
+UNKNOWN_IP = "127.0.0.1"
 
 
 def cloud_properties(cloud: CloudConfig, group: InstanceGroup, az: str) -> Tree:
@@ -78,8 +80,12 @@ def disk_metadata(spec: InstanceSpec, director_name: str, attached_at: str) -> d
 
 def network_settings(
     deployment: str, group: InstanceGroup, index: int, az: str, domain: str, reservations: Mapping[str, Reservation], pools: Pools,
+    chosen: Mapping[str, Tree],
 ) -> tuple[NetworkSettings, ...]:
-    """Settings on each of the group's networks, in its order. Those without a reservation (an error told elsewhere) are left out."""
+    """Settings on each of the group's networks, in its order. Those without a reservation (an error told elsewhere) are left out.
+
+    `chosen` is what the cloud chose on dynamic networks, as in `ObservedVm.networks`.
+    """
     settings = []
     for wanted in group.networks:
         pool, reservation = pools.network(wanted.name), reservations.get(wanted.name)
@@ -88,7 +94,22 @@ def network_settings(
         name = instance_name(str(index), group.name, wanted.name, deployment, domain)
         default = tuple(sorted(wanted.default or (_DEFAULTS if len(group.networks) == 1 else ())))
         settings.append(_on_network(wanted, pool, reservation, az, default, name))
-    return tuple(settings)
+    return with_chosen(settings, chosen)
+
+
+def with_chosen(networks: Sequence[NetworkSettings], chosen: Mapping[str, Tree]) -> tuple[NetworkSettings, ...]:
+    """The settings, with what the cloud chose on dynamic networks. Source: planning contract, section 10."""
+    return tuple(
+        dataclasses.replace(
+            item, ip=str(found["ip"]), prefix_length=int(found["prefix_length"]), netmask=netmask(str(found["ip"]), found["prefix_length"]),
+            gateway=str(found["gateway"]))
+        if (found := chosen.get(item.network)) and item.type == "dynamic" and found["ip"] else item
+        for item in networks)
+
+
+def netmask(ip: str, prefix_length: int) -> str:
+    """`255.255.255.0` of 24."""
+    return str(ipaddress.ip_network(f"{ip}/{prefix_length}", strict=False).netmask)
 
 
 def _on_network(
@@ -105,8 +126,8 @@ def _on_network(
             wanted.name, definition.type, reservation.ip, 32, "", "", (), default, {}, name, reservation.kind, wanted.nic_group)
     if definition.type == "dynamic":
         return NetworkSettings(
-            wanted.name, "dynamic", reservation.ip, 32, "" if reservation.ip else _UNKNOWN_IP, "" if reservation.ip else _UNKNOWN_IP,
-            subnet.subnet.dns, default, subnet.subnet.cloud_properties, name, reservation.kind, wanted.nic_group)
+            wanted.name, "dynamic", reservation.ip, 32, UNKNOWN_IP, UNKNOWN_IP, subnet.subnet.dns, default, subnet.subnet.cloud_properties,
+            name, reservation.kind, wanted.nic_group)
     return NetworkSettings(
         wanted.name, "manual", reservation.ip, subnet.prefix_length, subnet.netmask, subnet.subnet.gateway, subnet.subnet.dns, default,
         subnet.subnet.cloud_properties, name, reservation.kind, wanted.nic_group)

@@ -134,7 +134,8 @@ class Vms(database.Repository):
         self._delete(_table, _table.c.cid == cid)
 
     def orphan(self, cid: str, instance_name: str, ips: tuple[str, ...] = ()) -> OrphanedVmRow:
-        """Turn a VM into an orphaned one: its row moves, and these `ips` are reserved by it from now on. Raises NotFoundError."""
+        """Turn a VM into an orphaned one: its row moves, and those of the `ips` that its instance holds are reserved by it from now on;
+        what the cloud chose is noted. Raises NotFoundError."""
         with self._db.write():
             vm = self.get(cid)
             row = {
@@ -142,9 +143,14 @@ class Vms(database.Repository):
                 "orphaned_at": self._db.clock(),
             }
             self._insert(tables.orphaned_vms, row)
-            if ips:
-                held = tables.addresses.c.ip.in_(ips) & (tables.addresses.c.deployment == vm.deployment)
-                self._change(tables.addresses, held, {"orphaned_vm_cid": cid, "instance_id": None})
+            addresses = tables.addresses
+            held = addresses.c.ip.in_(ips) & (addresses.c.instance_id == vm.instance_id)
+            self._change(addresses, held, {"orphaned_vm_cid": cid, "instance_id": None})
+            for network in vm.networks:
+                if network.get("type") == "dynamic" and network["ip"] in ips:
+                    self._insert(addresses, {
+                        "ip": network["ip"], "network": network["name"], "kind": "cloud", "deployment": vm.deployment,
+                        "orphaned_vm_cid": cid, "purpose": "", "created_at": self._db.clock()})
             self.delete(cid)
         return self.orphans_by_cid()[cid]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from director.execute import access, context, delete, deploy, errands, prepare, preview, states, upkeep, uploads
+from director.execute.steps import orphan_vm
 from director.execute.variables import Manner
 from director.plan import model
 from director.tasks.context import TaskContext
@@ -121,8 +122,8 @@ def _delete_stemcell(task: TaskContext, ctx: context.Context, arguments: Argumen
         return upkeep.delete_stemcell(ctx, arguments["name"], arguments["version"], force=bool(arguments.get("force")))
 
 
-def _fetch_instances(task: TaskContext, ctx: context.Context, _: Arguments) -> str:
-    return access.fetch_instances(ctx, task.deployment)
+def _fetch_instances(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+    return access.fetch_instances(ctx, task.deployment, vms=arguments.get("what") == "vms")
 
 
 def _fetch_logs(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
@@ -139,14 +140,23 @@ def _ssh(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     )
 
 
-def _clean_up(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+def _clean_up(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     return upkeep.clean_up(
-        ctx, remove_all=bool(arguments.get("remove_all")), keep_orphaned_disks=bool(arguments.get("keep_orphaned_disks")),
+        ctx, task.locks.orphaned_vm, remove_all=bool(arguments.get("remove_all")),
+        keep_orphaned_disks=bool(arguments.get("keep_orphaned_disks")),
     )
 
 
 def _delete_disk(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     return upkeep.delete_orphaned_disk(ctx, arguments["cid"])
+
+
+def _delete_orphaned_vms(task: TaskContext, ctx: context.Context, _: Arguments) -> str:
+    return f"Deleted {orphan_vm.delete_orphaned_vms(ctx, task.locks.orphaned_vm)} orphaned vm(s)"
+
+
+def _delete_old_disks(_: TaskContext, ctx: context.Context, __: Arguments) -> str:
+    return upkeep.delete_old_disks(ctx)
 
 
 KINDS: Mapping[str, Entry] = {
@@ -163,4 +173,6 @@ KINDS: Mapping[str, Entry] = {
     "ssh": Entry("ssh", _ssh),
     "cleanup": Entry("delete_artifacts", _clean_up),
     "delete_disk": Entry("delete_orphan_disks", _delete_disk),
+    "delete_orphaned_vms": Entry("scheduled_orphaned_vm_cleanup", _delete_orphaned_vms),
+    "delete_old_disks": Entry("scheduled_orphaned_disk_cleanup", _delete_old_disks),
 }

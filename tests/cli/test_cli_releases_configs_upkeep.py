@@ -7,7 +7,10 @@ import shutil
 from cli_world import Cli, Script
 
 from director.release.model import JobSpec, PackageSpec, Release
+from director.state.addresses import AddressRow
+from director.state.instances import InstanceRow
 from director.state.stemcells import StemcellRow
+from director.state.vms import VmRow
 
 
 def test_configs(cli: Cli) -> None:
@@ -168,6 +171,18 @@ def test_disks_and_clean_up(cli: Cli) -> None:
     assert cli.tasks.created[-1] == ("cleanup", {"remove_all": True, "keep_orphaned_disks": False})
     assert "does not support" in cli("clean-up", "--dry-run").err
     assert "doesn't exist" in cli("-n", "delete-disk", "none").err
+
+
+def test_orphaned_machines_are_listed_with_their_addresses(cli: Cli) -> None:
+    store = cli.world.store
+    assert cli.ok("orphaned-vms", "--json").rows == []
+    store.deployments.ensure("app")
+    store.instances.add(InstanceRow("i-1", "app", "web", 0, az="z1"))
+    store.vms.add(VmRow("vm-1", "token", "app", "agent", "i-1", active=True, az="z1"))
+    store.addresses.reserve([AddressRow("10.0.0.2", "default", "dynamic", "app", "i-1")])
+    store.vms.orphan("vm-1", "web/i-1", ("10.0.0.2",))
+    (row,) = cli.ok("orphaned-vms", "--json").rows
+    assert (row["vm_cid"], row["deployment"], row["instance"], row["az"], row["ips"]) == ("vm-1", "app", "web/i-1", "z1", "10.0.0.2")
 
 
 def test_curl(cli: Cli) -> None:

@@ -359,6 +359,10 @@ class Session:
         self._machine.dns_version = max(version, self._machine.dns_version)
         return "synced"
 
+    def _do_shutdown(self) -> str:
+        self._machine.dead, self._machine.running = True, False
+        return "shutting down"
+
     def _do_update_settings(self, settings: Tree) -> None:
         self._machine.settings.update(settings)
 
@@ -552,7 +556,8 @@ class World:
         """What the cloud has and the records do not, or the other way round; open effects; tokens done twice."""
         owned = {item.cid for item in self.cloud.owned()}
         recorded = {
-            *(vm.cid for vm in self.store.vms.all()), *(disk.cid for disk in self.store.disks.all()),
+            *(vm.cid for vm in self.store.vms.all()), *(vm.cid for vm in self.store.vms.orphans()),
+            *(disk.cid for disk in self.store.disks.all()),
             *(row.cid for row in self.store.stemcells.all()),
         }
         rows = self.store.journal.all()

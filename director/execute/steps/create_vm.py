@@ -24,7 +24,8 @@ class VmWish:
     """A VM to make: plain data, all that is needed to make the same one again after a crash.
 
     `instance_id` is empty for a compilation VM. `cloud_properties`, `env` and the networks' properties have no placeholders any more.
-    `applied` is what the instance's row says of its machine from the moment there is one.
+    `applied` is what the instance's row says of its machine from the moment there is one. A `spare` machine stands beside the one that the
+    instance has until it takes its place.
     """
 
     deployment: str
@@ -42,6 +43,7 @@ class VmWish:
     metadata: dict[str, str]
     disk_cids: tuple[str, ...] = ()
     applied: dict[str, Any] = dataclasses.field(default_factory=dict)
+    spare: bool = False
 
 
 def wish_of(
@@ -91,11 +93,11 @@ def order_vm(ctx: Context, token: str, wish: VmWish) -> VmRow:
     def record(made: contract.Vm) -> None:
         ctx.store.vms.add(VmRow(
             cid=made.cid, token=token, deployment=wish.deployment, agent_id=wish.agent_id, instance_id=wish.instance_id or None,
-            cpi=wish.cpi, active=True, az=wish.az, stemcell_name=wish.stemcell_name, stemcell_version=wish.stemcell_version,
+            cpi=wish.cpi, active=not wish.spare, az=wish.az, stemcell_name=wish.stemcell_name, stemcell_version=wish.stemcell_version,
             address=made.ssh_address, ssh_port=made.ssh_port, ssh_user=LOGIN_USER, host_public_key=host_key.public_line,
-            networks=[dataclasses.asdict(network) for network in made.networks],
+            networks=[dataclasses.asdict(network) for network in made.networks], notes={"made": wish.applied} if wish.spare else {},
         ))
-        if wish.instance_id:
+        if wish.instance_id and not wish.spare:
             # Together with the machine: a director that dies now must not believe that the new machine is the old one.
             ctx.store.instances.update(wish.instance_id, applied=wish.applied, dirty=True)
             ctx.store.dns.forget_acknowledgement(wish.instance_id)
@@ -141,21 +143,17 @@ def settings_of(ctx: Context, vm: VmRow) -> dict[str, Any]:
     for network in vm.networks:
         entry = {key: network[key] for key in ("type", "ip", "gateway")}
         entry["default"] = list(network["default"])
-        entry["netmask"] = netmask(int(network["prefix_length"]))
+        entry["netmask"] = settings.netmask(network["ip"], int(network["prefix_length"]))
         entry["dns"] = list(network["dns"]) or list(ctx.director.recursors)
         networks[network["name"]] = entry
     return {"agent_id": vm.agent_id, "vm": {"name": vm.cid}, "networks": networks, "env": {}, "disks": {}}
 
 
-def netmask(prefix_length: int) -> str:
-    """`255.255.255.0` of 24."""
-    bits = (0xFFFFFFFF << (32 - prefix_length)) & 0xFFFFFFFF
-    return ".".join(str(bits >> shift & 0xFF) for shift in (24, 16, 8, 0))
-
-
 def _network(network: model.NetworkSettings, cloud_properties: Mapping[str, Any]) -> dict[str, Any]:
+    dynamic = network.type == "dynamic"  # what the cloud chose for the last machine says nothing of the next one
     return {
-        "name": network.network, "type": network.type, "ip": network.ip, "prefix_length": network.prefix_length, "gateway": network.gateway,
+        "name": network.network, "type": network.type, "ip": "" if dynamic else network.ip, "prefix_length": network.prefix_length,
+        "gateway": "" if dynamic else network.gateway,
         "dns": list(network.dns), "default": list(network.default), "cloud_properties": dict(cloud_properties),
     }
 

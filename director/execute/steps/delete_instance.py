@@ -1,4 +1,7 @@
-"""An instance goes: jobs stopped, VM deleted, disks orphaned, addresses freed, row forgotten. Source: planning contract, section 16."""
+"""An instance goes: jobs stopped, VM deleted or orphaned, disks orphaned, addresses freed, row forgotten.
+
+Source: planning contract, section 16.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from director.execute.context import Context
 from director.execute.progress import Step
 from director.execute.steps import disks, scripts
 from director.execute.steps.delete_vm import delete_vm
+from director.execute.steps.orphan_vm import orphan_vm
 from director.machine.agent import Agent
-from director.plan import model
+from director.plan import changes, model
 from director.state.vms import VmRow
 
 
@@ -27,6 +31,8 @@ def delete_instance(
             if agent is not None:
                 for disk in ctx.store.disks.of_instance(observed.id):
                     disks.detach(ctx, agent, vm, name, disk)
+            if agent is not None and changes.orphans_vm(observed):
+                orphan_vm(ctx, vm, name, agent)
         for left in ctx.store.vms.of_instance(observed.id):
             delete_vm(ctx, left)
         for disk in ctx.store.disks.of_instance(observed.id):

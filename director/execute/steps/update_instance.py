@@ -10,8 +10,9 @@ from director.execute.context import Context
 from director.execute.prepare import Prepared
 from director.execute.progress import Step
 from director.execute.steps import blobs, disks, scripts
-from director.execute.steps.create_vm import create_vm, prepare_machine
+from director.execute.steps.create_vm import create_vm
 from director.execute.steps.delete_vm import delete_vm
+from director.execute.steps.spare_vm import agent_of, swap
 from director.machine.agent import Agent
 from director.plan import model, settings
 from director.plan.model import Action
@@ -76,8 +77,8 @@ class _Update:
         if wanted == "stopped" and not recreates and self.vm is not None:
             return
         if recreates or agent is None:
-            self._remove_vm(agent)
-            agent = self._replace_vm(apply_spec)
+            agent = self._swap_vm(agent) if self.change.hot_swap else self._replace_vm(agent)
+            apply_spec = self._settled(agent)
         self._install(agent, apply_spec, recreates=recreates)
         if wanted == "started":
             scripts.start(self.ctx, agent, self.step, label=self.spec.label, jobs=tuple(job.name for job in self.spec.jobs),
@@ -85,10 +86,7 @@ class _Update:
 
     def _agent(self) -> Agent:
         assert self.vm is not None
-        agent = self.ctx.agent(self.vm)
-        if not self.vm.notes.get("ready"):
-            prepare_machine(self.ctx, self.vm, agent)
-        return agent
+        return agent_of(self.ctx, self.vm)
 
     def _leave(self, agent: Agent, apply_spec: dict[str, Any], *, replaces: bool) -> Agent | None:
         """Stop the jobs; None when that failed on a machine that is to go whatever it does (its disk is full, for example)."""
@@ -123,18 +121,39 @@ class _Update:
         """Of a machine that does not answer disks cannot be unmounted; they are free when it is gone."""
         if self.vm is None:
             return
-        if agent is not None:
-            for disk in self.ctx.store.disks.of_instance(self.change.id):
-                disks.detach(self.ctx, agent, self.vm, self.spec.label, disk)
+        self._detach_disks(agent)
         delete_vm(self.ctx, self.vm)
         self.vm = None
 
-    def _replace_vm(self, apply_spec: dict[str, Any]) -> Agent:
+    def _detach_disks(self, agent: Agent | None) -> None:
+        assert self.vm is not None
+        if agent is not None:
+            for disk in self.ctx.store.disks.of_instance(self.change.id):
+                disks.detach(self.ctx, agent, self.vm, self.spec.label, disk)
+
+    def _replace_vm(self, agent: Agent | None) -> Agent:
+        self._remove_vm(agent)
         self.step.status("creating VM", 0)
         self.vm = create_vm(self.ctx, self.prepared.wish(self.ctx, self.change))
-        agent = self._agent()
+        return self._agent()
+
+    def _swap_vm(self, agent: Agent | None) -> Agent:
+        """The machine that was made beside the old one takes over its disks and its place; others learn its addresses at once."""
+        if agent is None:
+            self._remove_vm(agent)
+        else:
+            self._detach_disks(agent)
+        self.vm = swap(self.ctx, self.prepared, self.change, self.vm, agent)
+        dns.publish(self.ctx)
+        return self._agent()
+
+    def _settled(self, agent: Agent) -> dict[str, Any]:
+        """What a new machine is given, now that its addresses are known."""
+        assert self.vm is not None
+        self.prepared.settle(self.vm)
+        apply_spec = self.prepared.apply_spec(self.change.id)
         blobs.send(self.ctx, agent, apply_spec, self.prepared)
-        return agent
+        return apply_spec
 
     def _install(self, agent: Agent, apply_spec: dict[str, Any], *, recreates: bool) -> None:
         assert self.vm is not None
