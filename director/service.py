@@ -151,7 +151,8 @@ class Parts:
 
     def of_task(self, task: TaskContext) -> context.Context:
         """Surroundings for one task, with connections of its own."""
-        return self._context(task.log, task.cancel, task.check, task.user, task.id, task.deployment)
+        ctx = self._context(task.log, task.cancel, task.check, task.user, task.id, task.deployment)
+        return dataclasses.replace(ctx, lock=task.locks.lock)
 
     def preview(self, manifest: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """What a deploy would do. Writes nothing."""

@@ -10,7 +10,8 @@ from director.api import uploads
 from director.api.calls import Call, answer, unsupported
 from director.errors import ManifestError, NotFoundError, ReleaseError, UsageError
 from director.manifest.load import load_yaml
-from director.release import versions
+from director.plan.packages import ReleasePackages
+from director.release import manifest, versions
 from director.release.model import LinkSpec, Release
 
 UNKNOWN, UNKNOWN_VERSION, BAD_MANIFEST = 30005, 30006, 440001
@@ -104,19 +105,27 @@ def export(call: Call) -> Response:
 
 def matches(call: Call) -> Response:
     """Fingerprints of packages whose source is here already, so that it need not be sent."""
-    manifest = _manifest(call, "packages")
-    row = call.services.store.releases.find_version(str(manifest.get("name")), str(manifest.get("version")))
+    tree = _manifest(call, "packages")
+    row = call.services.store.releases.find_version(str(tree.get("name")), str(tree.get("version")))
     if row is not None and not row.complete:
         return answer([])
-    asked = [str(item["fingerprint"]) for item in manifest["packages"] if isinstance(item, dict) and item.get("fingerprint")]
+    asked = [str(item["fingerprint"]) for item in tree["packages"] if isinstance(item, dict) and item.get("fingerprint")]
     found = call.services.store.releases.packages_with(asked)
     return answer([fingerprint for fingerprint in asked if fingerprint in found and call.services.blobs.exists(found[fingerprint].blob_id)])
 
 
 def matches_compiled(call: Call) -> Response:
-    """As `matches`, for compiled packages: all are to be sent."""
-    _manifest(call, "compiled_packages")
-    return answer([])
+    """As `matches`, for packages that are here compiled for the same stemcell, with the same dependencies."""
+    if not _manifest(call, "compiled_packages")["compiled_packages"]:
+        return answer([])
+    listing = manifest.parse(call.text())
+    row = call.services.store.releases.find_version(listing.name, listing.version)
+    if row is not None and not row.complete:
+        return answer([])
+    packages = ReleasePackages(Release(listing.name, listing.version, compiled_packages=listing.compiled_packages))
+    keys = {packages.key(item.name, item.stemcell): item.fingerprint for item in listing.compiled_packages}
+    found = call.services.store.compiled_packages.with_keys(keys)
+    return answer([keys[key] for key in keys if key in found and call.services.blobs.exists(found[key].blob_id)])
 
 
 def jobs(call: Call) -> Response:

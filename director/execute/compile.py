@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from director.diagnostics import Where
 from director.errors import PlanError, ScriptFailed
@@ -19,27 +20,49 @@ from director.execute.steps import blobs
 from director.execute.steps.create_vm import create_vm, wish_of
 from director.execute.steps.delete_vm import delete_vm
 from director.machine.agent import Agent, Dependency, bare
-from director.manifest.model import UpdatePolicy
+from director.manifest.model import CloudConfig, UpdatePolicy
 from director.plan import model
 from director.plan.addresses import Pools, number_of
 from director.plan.packages import ReleasePackages
-from director.release.model import PackageSpec
+from director.release.model import PackageSpec, Stemcell
 from director.state.addresses import AddressRow
 from director.state.blobs import BlobRow
 from director.state.compiled_packages import CompiledPackageRow
 from director.state.vms import VmRow
 
 PURPOSE = "compilation"
+LOCK_SECONDS = 900.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Workshop:
+    """Whose compilation machines: a deployment's, with its cloud config. `stemcells` are by `OS/VERSION`, `fill` fills in variables."""
+
+    deployment: str
+    cloud: CloudConfig
+    stemcells: Mapping[str, Stemcell]
+    fill: Callable[[dict[str, Any]], dict[str, Any]] = dataclasses.field(repr=False)
+    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def compile_packages(ctx: Context, prepared: Prepared) -> None:
-    """Compile what the plan lists, dependencies first, on at most `compilation.workers` machines, which are gone afterwards."""
-    todo = prepared.plan.compilations
+    """Compile what the plan lists."""
+    specs = [placed.spec for placed in prepared.blueprint.instances]
+    stemcells = {
+        f"{spec.stemcell_os}/{spec.stemcell_version}": Stemcell(spec.stemcell_name, spec.stemcell_version, spec.stemcell_os)
+        for spec in specs
+    }
+    shop = Workshop(prepared.manifest.name, prepared.cloud, stemcells, prepared.fill, prepared.manifest.tags)
+    compile_all(ctx, shop, prepared.plan.compilations)
+
+
+def compile_all(ctx: Context, shop: Workshop, todo: Sequence[model.Compile]) -> None:
+    """Compile, dependencies first, on at most `compilation.workers` machines, which are gone afterwards."""
     stage = ctx.log.stage("Preparing package compilation", 1)
     with stage.step("Finding packages to compile"):
         pass
     if todo:
-        _Compilation(ctx, prepared, ctx.log.stage("Compiling packages", len(todo))).run()
+        _Compilation(ctx, shop, todo, ctx.log.stage("Compiling packages", len(todo))).run()
 
 
 @dataclasses.dataclass
@@ -51,12 +74,13 @@ class _Worker:
 
 
 class _Compilation:
-    """One deploy's compilations. Workers take what is ready; the first failure stops what has not begun."""
+    """One task's compilations. Workers take what is ready; the first failure stops what has not begun."""
 
-    def __init__(self, ctx: Context, prepared: Prepared, stage: Stage) -> None:
-        self._ctx, self._prepared, self._stage = ctx, prepared, stage
-        self._config = prepared.cloud.compilation
-        self._todo = list(prepared.plan.compilations)
+    def __init__(self, ctx: Context, shop: Workshop, todo: Sequence[model.Compile], stage: Stage) -> None:
+        self._ctx, self._shop, self._stage = ctx, shop, stage
+        self._config = shop.cloud.compilation
+        self._all = {item.key for item in todo}
+        self._todo = list(todo)
         self._done: set[str] = set()
         self._failed = False
         self._changed = threading.Condition()
@@ -97,10 +121,15 @@ class _Compilation:
             return None
 
     def _running(self, waiting: set[str]) -> set[str]:
-        return {item.key for item in self._prepared.plan.compilations} - waiting - self._done
+        return self._all - waiting - self._done
 
     def _one(self, item: model.Compile) -> None:
-        with self._stage.step(f"{item.package}/{item.fingerprint}"), self._machine(item) as agent:
+        with self._stage.step(f"{item.package}/{item.fingerprint}"), self._ctx.lock(f"lock:compile:{item.key}", LOCK_SECONDS):
+            if self._ctx.store.compiled_packages.find(item.key) is None:  # another deployment may have done it meanwhile
+                self._made(item)
+
+    def _made(self, item: model.Compile) -> None:
+        with self._machine(item) as agent:
             package = self._package(item)
             dependencies = self._dependencies(item, package)
             for digest in (package.digest, *(row.digest for row in dependencies)):
@@ -179,8 +208,8 @@ class _Compilation:
     def _hire(self, item: model.Compile) -> _Worker:
         spec = self._spec(item)
         resolved = {
-            "cloud_properties": self._prepared.fill(spec.cloud_properties), "env": self._prepared.fill(spec.env),
-            "networks": {network.network: self._prepared.fill(network.cloud_properties) for network in spec.networks},
+            "cloud_properties": self._shop.fill(spec.cloud_properties), "env": self._shop.fill(spec.env),
+            "networks": {network.network: self._shop.fill(network.cloud_properties) for network in spec.networks},
         }
         return _Worker(create_vm(self._ctx, wish_of(self._ctx, spec, resolved, compiling=item.package)), item.stemcell)
 
@@ -192,22 +221,19 @@ class _Compilation:
 
     def _spec(self, item: model.Compile) -> model.InstanceSpec:
         """A compilation machine as an instance of group `compilation-UUID`."""
-        stemcell = next(
-            placed.spec for placed in self._prepared.blueprint.instances
-            if f"{placed.spec.stemcell_os}/{placed.spec.stemcell_version}" == item.stemcell
-        )
-        az = self._prepared.cloud.az(self._config.az)
+        stemcell = self._shop.stemcells[item.stemcell]
+        az = self._shop.cloud.az(self._config.az)
         number = self._ctx.new_id()
         return model.InstanceSpec(
-            deployment=self._prepared.manifest.name, group=f"compilation-{number}", index=0, id=number, az=self._config.az, bootstrap=False,
-            lifecycle="service", stemcell_name=stemcell.stemcell_name, stemcell_version=stemcell.stemcell_version,
-            stemcell_os=stemcell.stemcell_os, cpi=az.cpi if az else "", cloud_properties=self._properties(), env=self._config.env,
-            networks=(self._network(number),), address="", disks=(), jobs=(), packages=(), tags=self._prepared.manifest.tags,
+            deployment=self._shop.deployment, group=f"compilation-{number}", index=0, id=number, az=self._config.az, bootstrap=False,
+            lifecycle="service", stemcell_name=stemcell.name, stemcell_version=stemcell.version,
+            stemcell_os=stemcell.os, cpi=az.cpi if az else "", cloud_properties=self._properties(), env=self._config.env,
+            networks=(self._network(number),), address="", disks=(), jobs=(), packages=(), tags=self._shop.tags,
             update=UpdatePolicy(), vm_resources=self._config.vm_resources,
         )
 
     def _properties(self) -> dict[str, object]:
-        cloud, config = self._prepared.cloud, self._config
+        cloud, config = self._shop.cloud, self._config
         az = cloud.az(config.az)
         merged = dict(az.cloud_properties) if az else {}
         merged.update(next((item.cloud_properties for item in cloud.vm_types if item.name == config.vm_type), {}))
@@ -217,9 +243,9 @@ class _Compilation:
 
     def _network(self, number: str) -> model.NetworkSettings:
         """Reserve an address on the compilation network. Raises PlanError when none is left."""
-        name, deployment = self._config.network, self._prepared.manifest.name
+        name, deployment = self._config.network, self._shop.deployment
         with self._addresses:
-            pools = Pools(self._prepared.cloud)
+            pools = Pools(self._shop.cloud)
             held = {item.ip for item in self._ctx.store.addresses.taken("")}
             held |= {item.ip for item in self._ctx.store.addresses.of(deployment)}
             for address in held:

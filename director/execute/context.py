@@ -43,7 +43,8 @@ class Director:
 @dataclasses.dataclass(frozen=True)
 class Context:
     """One operation's surroundings. `cancel` is set when the task is to end, `check` raises Cancelled then; `sleep` takes seconds.
-    `blob_urls` is there where machines may fetch blobs themselves."""
+    `blob_urls` is there where machines may fetch blobs themselves. `lock(NAME, seconds)` holds a lock of this task's while its block
+    runs, and raises ConflictError when another task keeps it for longer."""
 
     director: Director
     store: Store
@@ -64,6 +65,7 @@ class Context:
     deployment: str = ""
     threads: int = 32
     blob_urls: BlobUrls | None = None
+    lock: Callable[[str, float], contextlib.AbstractContextManager[None]] = lambda name, seconds: contextlib.nullcontext()
 
     def cpi(self, name: str) -> contract.Cpi:
         """The CPI of that name in the CPI config, or the director's own for the empty name."""

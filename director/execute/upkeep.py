@@ -10,6 +10,7 @@ from director.errors import ConflictError, NotFoundError
 from director.execute.context import Context
 from director.execute.steps import disks
 from director.execute.steps.orphan_vm import Lock, delete_orphaned_vms
+from director.execute.uploads import drop_blob
 from director.manifest import load
 from director.release import versions
 from director.state import Store
@@ -60,13 +61,7 @@ def _drop_release(ctx: Context, name: str, version: str) -> None:
     stage = ctx.log.stage("Deleting release", 1)
     with stage.step(f"{name}/{version}"):
         for blob in ctx.store.releases.delete(name, version):
-            _drop_blob(ctx, blob)
-
-
-def _drop_blob(ctx: Context, blob_id: str) -> None:
-    """The row first: a blob without a row is found by a sweep, a row without a blob breaks a deploy."""
-    ctx.store.blobs.delete(blob_id)
-    ctx.blobs.delete(blob_id)
+            drop_blob(ctx, blob)
 
 
 def delete_stemcell(ctx: Context, name: str, version: str, *, force: bool = False) -> str:
@@ -141,7 +136,7 @@ def clean_up(ctx: Context, lock_vm: Lock, *, remove_all: bool = False, keep_orph
     _delete_disks(ctx, orphans)
     blobs = ctx.store.dns.expired()
     for version_row in blobs:
-        _drop_blob(ctx, version_row.blob_id)
+        drop_blob(ctx, version_row.blob_id)
         ctx.store.dns.delete(version_row.version)
     before = datetime.datetime.fromtimestamp(ctx.clock() - 3600, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return (

@@ -1,218 +1,228 @@
-"""Releases and stemcells arrive. Source: release contract, sections 8 and 12."""
+"""A release arrives: with its sources, compiled, or with only what is not here yet. Source: release contract, section 8."""
 
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import httpx
+from typing import TypeVar
 
 from director.diagnostics import Diagnostic
 from director.errors import ConflictError, ReleaseError
 from director.execute.context import Context
+from director.execute.fetch import Upload, fetched
 from director.plan.packages import ReleasePackages
-from director.release import archive, digest, versions
+from director.release import archive, digest, manifest, versions
 from director.release.model import CompiledPackageSpec, JobSpec, PackageSpec, Release
-from director.release.stemcell import StemcellArchive, read_stemcell
 from director.state.blobs import BlobRow
 from director.state.compiled_packages import CompiledPackageRow
-from director.state.stemcells import StemcellRow
 
-OTHER_COMMIT, OTHER_JOB, OTHER_PACKAGE, NO_FORMAT = 30014, 30013, 30012, 50008
-FETCH_SECONDS = 60.0
+OTHER_COMMIT, OTHER_JOB, OTHER_PACKAGE, OTHER_DEPENDENCIES = 30014, 30013, 30012, 30016
+LOCK_SECONDS = 300.0
 
-
-@dataclasses.dataclass(frozen=True)
-class Upload:
-    """Where the archive is: a `path` that the task owns, or a `url`. `sha1` is a digest text, '' for none."""
-
-    path: str = ""
-    url: str = ""
-    sha1: str = ""
-    fix: bool = False
-    rebase: bool = False
+Part = TypeVar("Part", JobSpec, PackageSpec, CompiledPackageSpec)
 
 
 def upload_release(ctx: Context, upload: Upload) -> str:
-    """Verify and store a release version. The task's result."""
-    stage = ctx.log.stage("Extracting release", 1)
-    with _fetched(ctx, upload, "release") as path:
-        with stage.step("Extracting release"):
-            known = ctx.store.releases.packages_with
-            opened = archive.open_release(path, workdir=ctx.blobs.root / "tmp", known=lambda fingerprint: bool(known([fingerprint])))
-        with opened:
+    """Verify and store a release version: all of it, or nothing. The task's result."""
+    with fetched(ctx, upload, "release") as path:
+        with ctx.log.stage("Extracting release").step("Extracting release"):
+            opened = archive.open_release(path, workdir=ctx.blobs.incoming, known=_known(ctx))
+        with opened, ctx.lock(f"lock:release:{opened.release.name}", LOCK_SECONDS):
             release = _rebased(ctx, opened.release) if upload.rebase else opened.release
             with ctx.event("create", "release", f"{release.name}/{release.version}"):
-                _compare(ctx, release)
-                _store(ctx, dataclasses.replace(opened, release=release), fix=upload.fix)
-    stage = ctx.log.stage("Release has been created", 1)
-    with stage.step(f"{release.name}/{release.version}"):
+                with ctx.log.stage("Verifying manifest").step("Verifying manifest"):
+                    _compare(ctx, release)
+                _Storing(ctx, dataclasses.replace(opened, release=release), fix=upload.fix).store()
+    what = "Compiled Release" if release.compiled_packages else "Release"
+    with ctx.log.stage(f"{what} has been created").step(f"{release.name}/{release.version}"):
         pass
     return f"Created release '{release.name}/{release.version}'"
 
 
-def _compare(ctx: Context, release: Release) -> None:
-    """A version that is there already must be the same."""
-    row = ctx.store.releases.find_version(release.name, release.version)
-    if row is None:
-        return
-    if (row.commit_hash, row.uncommitted_changes) != (release.commit_hash, release.uncommitted_changes):
-        raise ConflictError(Diagnostic(
-            f"release '{release.name}/{release.version}' has already been uploaded with commit_hash as '{row.commit_hash}' and "
-            f"uncommitted_changes as '{str(row.uncommitted_changes).lower()}'", code=OTHER_COMMIT,
-            suggestion="Give it another version, or upload with --rebase.",
-        ))
-    stored = ctx.store.releases.get(release.name, release.version)
-    problems = [
-        Diagnostic(
-            f"job '{job.name}' had different fingerprint in previously uploaded release '{release.name}/{release.version}'", code=OTHER_JOB)
-        for job in release.jobs if (old := stored.job(job.name)) is not None and old.fingerprint != job.fingerprint
-    ]
-    problems += [
-        Diagnostic(
-            f"package '{package.name}' had different fingerprint in previously uploaded release '{release.name}/{release.version}'",
-            code=OTHER_PACKAGE)
-        for package in release.packages if (known := stored.package(package.name)) is not None and known.fingerprint != package.fingerprint
-    ]
-    if problems:
-        raise ConflictError(*problems)
+def _known(ctx: Context) -> archive.Known:
+    """Whether a package's archive may be missing: its source is here, or its compiled form with the same dependencies."""
+    def known(item: PackageSpec | CompiledPackageSpec, listing: manifest.Manifest) -> bool:
+        if isinstance(item, PackageSpec):
+            return bool(ctx.store.releases.packages_with([item.fingerprint]))
+        packages = ReleasePackages(Release(listing.name, listing.version, packages=listing.packages,
+                                           compiled_packages=listing.compiled_packages))
+        return ctx.store.compiled_packages.find(packages.key(item.name, item.stemcell)) is not None
 
-
-def _store(ctx: Context, opened: archive.ReleaseArchive, *, fix: bool) -> None:
-    release = opened.release
-    stage = ctx.log.stage("Creating new packages", max(1, len(release.packages)))
-    packages = []
-    for package in release.packages:
-        with stage.step(f"{package.name}/{package.version}"):
-            packages.append(_package(ctx, opened, package, fix=fix))
-    stage = ctx.log.stage("Creating new jobs", max(1, len(release.jobs)))
-    jobs = []
-    for job in release.jobs:
-        with stage.step(f"{job.name}/{job.version}"):
-            jobs.append(_job(ctx, opened, release, job, fix=fix))
-    compiled = [_compiled(ctx, opened, package) for package in release.compiled_packages]
-    with ctx.store.transaction(durable=True):
-        ctx.store.releases.save(dataclasses.replace(release, jobs=tuple(jobs), packages=tuple(packages)))
-        for row in compiled:
-            ctx.store.compiled_packages.add(row)
-
-
-def _package(ctx: Context, opened: archive.ReleaseArchive, package: PackageSpec, *, fix: bool) -> PackageSpec:
-    """The package with its blob: the one that is stored for this fingerprint, or the one that came."""
-    known = ctx.store.releases.packages_with([package.fingerprint]).get(package.fingerprint)
-    path = opened.package_archive(package.name)
-    if known is not None and ctx.blobs.exists(known.blob_id) and (path is None or not fix):
-        return dataclasses.replace(package, blob_id=known.blob_id, digest=known.digest)
-    if path is None:
-        raise ReleaseError(f"Package '{package.name}/{package.fingerprint}' is neither in the release nor known", code=30015)
-    return dataclasses.replace(package, blob_id=_keep(ctx, path, "package", package.digest))
-
-
-def _job(ctx: Context, opened: archive.ReleaseArchive, release: Release, job: JobSpec, *, fix: bool) -> JobSpec:
-    same = [item for item in ctx.store.releases.jobs_with(release.name, job.name, job.fingerprint) if ctx.blobs.exists(item.blob_id)]
-    if same and not fix:
-        return dataclasses.replace(job, blob_id=same[0].blob_id, digest=same[0].digest)
-    return dataclasses.replace(job, blob_id=_keep(ctx, opened.job_archive(job.name), "job", job.digest))
-
-
-def _compiled(ctx: Context, opened: archive.ReleaseArchive, package: CompiledPackageSpec) -> CompiledPackageRow:
-    path = opened.compiled_archive(package.name)
-    if path is None:
-        raise ReleaseError(f"Compiled package '{package.name}/{package.fingerprint}' is not in the release", code=30015)
-    keys = ReleasePackages(opened.release)
-    os, _, version = package.stemcell.rpartition("/")
-    blob_id = _keep(ctx, path, "compiled-package", package.digest)
-    blob = ctx.store.blobs.get(blob_id)
-    return CompiledPackageRow(
-        key=keys.key(package.name, package.stemcell), name=package.name, version=package.version, fingerprint=package.fingerprint,
-        stemcell_os=os, stemcell_version=version, blob_id=blob_id, digest=f"sha256:{blob.sha256}",
-        dependency_key=keys.dependency_key(package.name), size=blob.size,
-    )
-
-
-def _keep(ctx: Context, path: Path, kind: str, expected: str) -> str:
-    blob = ctx.blobs.put(path, expected=expected)
-    ctx.store.blobs.add(BlobRow(blob.id, kind, blob.sha256, blob.size, blob.sha1))
-    return blob.id
+    return known
 
 
 def _rebased(ctx: Context, release: Release) -> Release:
     return dataclasses.replace(release, version=versions.rebased(release.version, ctx.store.releases.versions(release.name)))
 
 
-@contextmanager
-def _fetched(ctx: Context, upload: Upload, what: str) -> Iterator[Path]:
-    """The archive as a file, verified when a digest was given; gone afterwards."""
-    if upload.path:
-        path = Path(upload.path)
+def _compare(ctx: Context, release: Release) -> None:
+    """What is here already must be the same. Raises ConflictError with all differences."""
+    problems = _other_dependencies(ctx, release)
+    row = ctx.store.releases.find_version(release.name, release.version)
+    if row is not None:
+        title = f"{release.name}/{release.version}"
+        if (row.commit_hash, row.uncommitted_changes) != (release.commit_hash, release.uncommitted_changes):
+            raise ConflictError(Diagnostic(
+                f"release '{title}' has already been uploaded with commit_hash as '{row.commit_hash}' and "
+                f"uncommitted_changes as '{str(row.uncommitted_changes).lower()}'", code=OTHER_COMMIT,
+                suggestion="Give it another version, or upload with --rebase.",
+            ))
+        stored = ctx.store.releases.get(release.name, release.version, forms=False)
+        problems += [
+            Diagnostic(f"job '{job.name}' had different fingerprint in previously uploaded release '{title}'", code=OTHER_JOB)
+            for job in release.jobs if (old := stored.job(job.name)) is not None and old.fingerprint != job.fingerprint
+        ]
+        marks = [(item.name, item.fingerprint) for item in release.packages]
+        marks += [(item.name, item.fingerprint) for item in release.compiled_packages]
+        differing = {name for name, mark in marks if (known := stored.package(name)) is not None and known.fingerprint != mark}
+        problems += [
+            Diagnostic(f"package '{name}' had different fingerprint in previously uploaded release '{title}'", code=OTHER_PACKAGE)
+            for name in sorted(differing)
+        ]
+    if problems:
+        raise ConflictError(*problems)
+
+
+def _other_dependencies(ctx: Context, release: Release) -> list[Diagnostic]:
+    """Compiled packages must name the dependencies that the package is known with: their form is found by them."""
+    known = ctx.store.releases.like(release.name, [item.fingerprint for item in release.compiled_packages])
+    dependencies = {(item.name, item.fingerprint): set(item.dependencies) for item in known}
+    names = {
+        item.name for item in release.compiled_packages
+        if dependencies.get((item.name, item.fingerprint), set(item.dependencies)) != set(item.dependencies)
+    }
+    return [
+        Diagnostic(
+            f"The uploaded release contains package dependencies in '{name}' that do not match database records.", code=OTHER_DEPENDENCIES)
+        for name in sorted(names)
+    ]
+
+
+class _Storing:
+    """One upload's blobs and rows. What was put into the blobstore is taken out again when anything fails."""
+
+    def __init__(self, ctx: Context, opened: archive.ReleaseArchive, *, fix: bool) -> None:
+        self._ctx, self._opened, self._fix = ctx, opened, fix
+        self._release = opened.release
+        self._keys = ReleasePackages(opened.release)
+        self._added: list[BlobRow] = []
+        self._replaced: dict[str, BlobRow] = {}
+        self._forms: list[CompiledPackageRow] = []
+
+    def store(self) -> None:
+        """Raises ReleaseError, ConflictError; nothing is kept then."""
         try:
-            if upload.sha1:
-                digest.verify(path, upload.sha1, path.name)
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
-        return
-    with tempfile.TemporaryDirectory(dir=ctx.blobs.root / "tmp") as folder:
-        path = Path(folder) / upload.url.rstrip("/").rsplit("/", 1)[-1]
-        stage = ctx.log.stage(f"Downloading remote {what}", 1)
-        with stage.step(f"Downloading remote {what}"):
-            _download(ctx, upload.url, path)
-        if upload.sha1:
-            stage = ctx.log.stage(f"Verifying remote {what}", 1)
-            with stage.step(f"Verifying remote {what}"):
-                digest.verify(path, upload.sha1, upload.url)
-        yield path
+            jobs, packages = self._put_all()
+            with self._ctx.store.transaction(durable=True):
+                self._record(jobs, packages)
+        except BaseException:
+            for blob in self._added:
+                self._ctx.blobs.delete(blob.id)
+            raise
+        for old in self._replaced:
+            drop_blob(self._ctx, old)
 
+    def _put_all(self) -> tuple[list[JobSpec], list[PackageSpec]]:
+        releases, release = self._ctx.store.releases, self._release
+        with self._ctx.log.stage("Resolving package dependencies").step("Resolving package dependencies"):
+            sources = releases.packages_with([item.fingerprint for item in release.packages])
+            forms = self._ctx.store.compiled_packages.with_keys([self._key(item) for item in release.compiled_packages])
+            same = {item.name: releases.jobs_with(release.name, item.name, item.fingerprint) for item in release.jobs}
+        packages = self._each("package", release.packages, lambda item: self._source(item, sources.get(item.fingerprint)),
+                              lambda item: item.fingerprint in sources)
+        self._each("compiled package", release.compiled_packages, lambda item: self._form(item, forms.get(self._key(item))),
+                   lambda item: self._key(item) in forms)
+        jobs = self._each("job", release.jobs, lambda item: self._job(item, next(iter(same[item.name]), None)),
+                          lambda item: bool(same[item.name]))
+        return jobs, packages
 
-def _download(ctx: Context, url: str, path: Path) -> None:
-    try:
-        with httpx.stream("GET", url, follow_redirects=True, timeout=FETCH_SECONDS) as response, path.open("wb") as target:
-            response.raise_for_status()
-            for piece in response.iter_bytes(1 << 20):
-                ctx.check()
-                target.write(piece)
-    except httpx.HTTPError as error:
-        raise ReleaseError(f"'{url}' cannot be fetched: {error}", suggestion="Fetch it yourself and upload the file.") from error
+    def _each(self, what: str, items: Sequence[Part], make: Callable[[Part], Part], known: Callable[[Part], bool]) -> list[Part]:
+        """Each part with its blob, told as the reference tells it: new ones by name, known ones by their number."""
+        new, old = [item for item in items if not known(item)], [item for item in items if known(item)]
+        made = []
+        if new:
+            stage = self._ctx.log.stage(f"Creating new {what}s", len(new))
+            for item in new:
+                with stage.step(f"{item.name}/{item.version}"):
+                    self._ctx.check()
+                    made.append(make(item))
+        if old:
+            title = f"Processing {len(old)} existing {what}{'' if len(old) == 1 else 's'}"
+            with self._ctx.log.stage(title).step(title):
+                made += [make(item) for item in old]
+        return made
 
+    def _source(self, package: PackageSpec, known: PackageSpec | None) -> PackageSpec:
+        """The package with its blob: the one that is stored for this fingerprint, or the one that came."""
+        path = self._opened.package_archive(package.name)
+        if known is not None and self._stays(known.blob_id, path):
+            return dataclasses.replace(package, blob_id=known.blob_id, digest=known.digest)
+        blob = self._put(path, "package", package, known.blob_id if known else "")
+        return dataclasses.replace(package, blob_id=blob.id)
 
-def upload_stemcell(ctx: Context, upload: Upload) -> str:
-    """Give a stemcell to every CPI that takes its format. The task's result."""
-    with _fetched(ctx, upload, "stemcell") as path:
-        stage = ctx.log.stage("Update stemcell", 3)
-        with stage.step("Extracting stemcell archive"):
-            stemcell = read_stemcell(path, workdir=ctx.blobs.root / "tmp")
-        with stemcell, ctx.event("create", "stemcell", f"{stemcell.name}/{stemcell.version}"):
-            takers = [name for name in ctx.clouds.names() if _takes(ctx, name, stemcell)]
-            if not takers:
-                formats = sorted({item for name in ctx.clouds.names() for item in ctx.cpi(name).info().stemcell_formats})
-                raise ReleaseError(
-                    f"uploaded stemcell with formats {list(stemcell.formats)} are not supported by available cpi formats: {formats}",
-                    code=NO_FORMAT)
-            for cpi in takers:
-                if ctx.store.stemcells.find(stemcell.name, stemcell.version, cpi) is None or upload.fix:
-                    with stage.step(f"Uploading stemcell {stemcell.name}/{stemcell.version} to the cloud"):
-                        _create(ctx, stemcell, cpi)
-    return f"/stemcells/{stemcell.name}/{stemcell.version}"
+    def _job(self, job: JobSpec, known: JobSpec | None) -> JobSpec:
+        path = self._opened.job_archive(job.name)
+        if known is not None and self._stays(known.blob_id, path):
+            return dataclasses.replace(job, blob_id=known.blob_id, digest=known.digest)
+        return dataclasses.replace(job, blob_id=self._put(path, "job", job, known.blob_id if known else "").id)
 
-
-def _takes(ctx: Context, cpi: str, stemcell: StemcellArchive) -> bool:
-    return not stemcell.formats or bool(set(stemcell.formats) & set(ctx.cpi(cpi).info().stemcell_formats))
-
-
-def _create(ctx: Context, stemcell: StemcellArchive, cpi: str) -> None:
-    token = f"stemcell-{ctx.new_id()}"
-    image = str(stemcell.image) if stemcell.image and not stemcell.is_light else ""
-
-    def record(cid: str) -> None:
-        ctx.store.stemcells.add(StemcellRow(
-            name=stemcell.name, version=stemcell.version, os=stemcell.os, cid=cid, token=token, cpi=cpi, api_version=stemcell.api_version,
-            cloud_properties=dict(stemcell.cloud_properties),
+    def _form(self, package: CompiledPackageSpec, known: CompiledPackageRow | None) -> CompiledPackageSpec:
+        path = self._opened.compiled_archive(package.name)
+        if known is not None and self._stays(known.blob_id, path):
+            return package
+        blob = self._put(path, "compiled-package", package, known.blob_id if known else "")
+        os, _, version = package.stemcell.rpartition("/")
+        self._forms.append(CompiledPackageRow(
+            key=self._key(package), name=package.name, version=package.version, fingerprint=package.fingerprint, stemcell_os=os,
+            stemcell_version=version, blob_id=blob.id, digest=f"sha256:{blob.sha256}",
+            dependency_key=self._keys.dependency_key(package.name), size=blob.size,
         ))
+        return package
 
-    ctx.journal.perform(
-        "create_stemcell", token, "", f"Uploading stemcell {stemcell.name}/{stemcell.version}", {"cpi": cpi},
-        lambda: ctx.cpi(cpi).create_stemcell(image, dict(stemcell.cloud_properties), token), record,
-    )
+    def _key(self, package: CompiledPackageSpec) -> str:
+        return self._keys.key(package.name, package.stemcell)
+
+    def _stays(self, blob_id: str, path: Path | None) -> bool:
+        """Whether a stored archive is used on: it is there, and was not sent to be replaced."""
+        return self._ctx.blobs.exists(blob_id) and (path is None or not self._fix)
+
+    def _put(self, path: Path | None, kind: str, part: JobSpec | PackageSpec | CompiledPackageSpec, old: str) -> BlobRow:
+        """Store an archive; `old` is the blob that it stands in for. Raises ReleaseError when it was not sent."""
+        if path is None:
+            raise ReleaseError(
+                f"{kind.capitalize().replace('-', ' ')} '{part.name}/{part.fingerprint}' was not sent, and what is stored of it is gone",
+                code=digest.MISMATCH, suggestion="Upload the release whole, with --fix.")
+        blob = self._ctx.blobs.put(path, expected=part.digest)
+        row = BlobRow(blob.id, kind, blob.sha256, blob.size, blob.sha1)
+        self._added.append(row)
+        if old:
+            self._replaced[old] = row
+        return row
+
+    def _record(self, jobs: list[JobSpec], packages: list[PackageSpec]) -> None:
+        store = self._ctx.store
+        for blob in self._added:
+            store.blobs.add(blob)
+        store.releases.save(dataclasses.replace(self._release, jobs=tuple(jobs), packages=tuple(packages)))
+        for old, blob in list(self._replaced.items()):
+            store.releases.replace_blob(old, blob.id, f"sha256:{blob.sha256}")
+            if blob.kind == "package":
+                self._forget_forms([item.fingerprint for item in packages if item.blob_id == blob.id], blob)
+        for form in self._forms:
+            known = store.compiled_packages.add(form)
+            if known.blob_id != form.blob_id:
+                store.compiled_packages.replace_blob(form.key, form.blob_id, form.digest, form.size)
+
+    def _forget_forms(self, fingerprints: list[str], blob: BlobRow) -> None:
+        """What was compiled of a source that was replaced is not trusted."""
+        for fingerprint in fingerprints:
+            for row in self._ctx.store.compiled_packages.of_package(fingerprint):
+                self._ctx.store.compiled_packages.delete(row.key)
+                self._replaced[row.blob_id] = blob
+
+
+def drop_blob(ctx: Context, blob_id: str) -> None:
+    """The row first: a blob without a row is found by a sweep, a row without a blob breaks a deploy."""
+    ctx.store.blobs.delete(blob_id)
+    ctx.blobs.delete(blob_id)

@@ -10,13 +10,15 @@ import contextlib
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 from director import diagnostics, errors
 from director.release import digest, fingerprint, job, manifest, model, tar
 
 NO_RELEASE_MANIFEST = 30003
+
+Known = Callable[[model.PackageSpec | model.CompiledPackageSpec, manifest.Manifest], bool]
 
 _OUTER = tar.Limits()
 
@@ -31,6 +33,7 @@ class ReleaseArchive:
 
     release: model.Release
     manifest: manifest.Manifest
+    manifest_path: Path
     sources: Mapping[str, job.JobSource]
     _paths: Mapping[tuple[str, str], Path]
     _stack: contextlib.ExitStack
@@ -55,13 +58,24 @@ class ReleaseArchive:
     def compiled_archive(self, name: str) -> Path | None:
         return self._paths.get(("compiled_packages", name))
 
+    def write(self, destination: Path, *, without: Container[str] = ()) -> None:
+        """Write it as one archive, its manifest as it is; packages whose fingerprint is in `without` are left out."""
+        entries: list[tuple[str, Path | bytes, int]] = [("release.MF", self.manifest_path, 0o644)]
+        marks = {("packages", item.name): item.fingerprint for item in self.manifest.packages}
+        marks |= {("compiled_packages", item.name): item.fingerprint for item in self.manifest.compiled_packages}
+        for (kind, name), path in sorted(self._paths.items()):
+            if marks.get((kind, name)) is None or marks[kind, name] not in without:
+                entries.append((f"{kind}/{name}.tgz", path, 0o600))
+        # The archives in it are packed already.
+        tar.write(destination, entries, level=1)
+
 
 def open_release(
-    path: Path, *, workdir: Path | None = None, limits: tar.Limits | None = None, known: Callable[[str], bool] = lambda _: False
+    path: Path, *, workdir: Path | None = None, limits: tar.Limits | None = None, known: Known = lambda item, listing: False
 ) -> ReleaseArchive:
     """Open a tarball, an unpacked one, or a manifest such as `dev_releases/NAME/NAME-VERSION.yml` of a release directory.
 
-    `known(fingerprint)` tells which packages' archives may be missing. `workdir` holds a temporary folder until `close`.
+    `known(package, manifest)` tells which packages' archives may be missing. `workdir` holds a temporary folder until `close`.
     Raises ReleaseError with everything that is wrong, naming archive and member.
     """
     with contextlib.ExitStack() as stack:
@@ -75,8 +89,8 @@ def open_release(
             find = _unpacked(root)
         else:
             raise errors.ReleaseError(f"There is no release at '{path}'", suggestion="Give a release tarball or a release manifest.")
-        listing = _manifest_of(root, path)
-        return _opened(listing, find, path.name, limits, known, stack.pop_all())
+        listing, file = _manifest_of(root, path)
+        return _opened(listing, file, find, path.name, limits, known, stack.pop_all())
 
 
 def read_release(path: Path) -> model.Release:
@@ -97,7 +111,7 @@ def _built(manifest_path: Path) -> _Find:
     return lambda kind, name, fingerprint: builds / kind / name / f"{fingerprint}.tgz"
 
 
-def _manifest_of(root: Path, shown: Path) -> manifest.Manifest:
+def _manifest_of(root: Path, shown: Path) -> tuple[manifest.Manifest, Path]:
     file = root / "release.MF" if root.is_dir() else root
     if not file.is_file():
         hint = "Make a release of this directory first: create-release." if (root / "config").is_dir() else (
@@ -109,14 +123,14 @@ def _manifest_of(root: Path, shown: Path) -> manifest.Manifest:
         )
     if file.stat().st_size > 32 << 20:
         raise errors.ReleaseError(f"'{shown.name}' has a manifest of more than 32 MiB")
-    return manifest.parse(file.read_text("utf-8", errors="replace"), file.name)
+    return manifest.parse(file.read_text("utf-8", errors="replace"), file.name), file
 
 
 class _Opening:
     """Verifies what a release lists, part by part, and collects what is wrong."""
 
     def __init__(
-        self, listing: manifest.Manifest, find: _Find, label: str, limits: tar.Limits | None, known: Callable[[str], bool]
+        self, listing: manifest.Manifest, find: _Find, label: str, limits: tar.Limits | None, known: Known
     ) -> None:
         self.listing = listing
         self.problems = diagnostics.Diagnostics()
@@ -175,7 +189,7 @@ class _Opening:
             digest.verify(path, item.digest, f"{what} '{item.name}' of release '{release}'")
             self.paths[kind, item.name] = path
             return path
-        if kind == "jobs" or not self._known(item.fingerprint):
+        if isinstance(item, job.Identity) or not self._known(item, self.listing):
             self.problems.add(
                 f"{what} '{item.name}' is missing in release '{release}'",
                 where=diagnostics.Where(self._label, path=f"{kind}/{item.name}.tgz"),
@@ -195,7 +209,7 @@ class _Opening:
 
 
 def _opened(
-    listing: manifest.Manifest, find: _Find, label: str, limits: tar.Limits | None, known: Callable[[str], bool],
+    listing: manifest.Manifest, file: Path, find: _Find, label: str, limits: tar.Limits | None, known: Known,
     stack: contextlib.ExitStack,
 ) -> ReleaseArchive:
     with stack:
@@ -207,4 +221,4 @@ def _opened(
             listing.name, listing.version, listing.commit_hash, listing.uncommitted_changes,
             tuple(source.spec for source in opening.sources.values()), listing.packages, listing.compiled_packages,
         )
-        return ReleaseArchive(release, listing, opening.sources, opening.paths, stack.pop_all(), tuple(opening.unlike))
+        return ReleaseArchive(release, listing, file, opening.sources, opening.paths, stack.pop_all(), tuple(opening.unlike))

@@ -48,6 +48,10 @@ class CompiledPackages(database.Repository):
             self._insert(_table, database.values_of(package))
             return package
 
+    def replace_blob(self, key: str, blob_id: str, digest: str, size: int) -> None:
+        """Another archive of the same package (`--fix`)."""
+        self._change(_table, _table.c.key == key, {"blob_id": blob_id, "digest": digest, "size": size})
+
     def find(self, key: str) -> CompiledPackageRow | None:
         return self._one(CompiledPackageRow, sa.select(_table).where(_table.c.key == key))
 

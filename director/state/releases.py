@@ -149,6 +149,16 @@ class Releases(database.Repository):
             model.PackageSpec, sa.select(_packages).where(_packages.c.blob_id != ""), _packages.c.fingerprint, list(fingerprints))
         return {row.fingerprint: row for row in rows}
 
+    def like(self, release: str, fingerprints: Iterable[str]) -> list[model.PackageSpec]:
+        """Packages with these fingerprints in any version of that release, with or without source."""
+        query = sa.select(_packages).where(_packages.c.release == release)
+        return self._many_in(model.PackageSpec, query, _packages.c.fingerprint, list(fingerprints))
+
+    def replace_blob(self, old: str, new: str, digest: str) -> None:
+        """All jobs and packages whose archive is the blob `old` have `new` from now on (`--fix`)."""
+        for table in (_jobs, _packages):
+            self._change(table, table.c.blob_id == old, {"blob_id": new, "digest": digest})
+
     def delete(self, name: str, version: str) -> list[str]:
         """Forget a version; answers the blob ids that nothing refers to any more, for the caller to delete."""
         with self._db.write():
@@ -177,13 +187,21 @@ class Releases(database.Repository):
                 yield model.PackageSpec(item.name, item.version, item.fingerprint, "", item.dependencies)
 
     def _drop_unused(self) -> list[str]:
+        """Forget jobs and packages of no version, and compiled forms of packages that no release has any more; their blobs."""
+        forms = tables.compiled_packages
         with self._db.write() as connection:
             blobs: list[str] = []
             for table, link, column in ((_jobs, _version_jobs, "job_id"), (_packages, _version_packages, "package_id")):
                 unused = table.c.id.not_in(sa.select(link.c[column]))
                 blobs += [blob for (blob,) in connection.execute(sa.select(table.c.blob_id).where(unused, table.c.blob_id != ""))]
+                gone = {(row.name, row.fingerprint) for row in connection.execute(sa.select(table).where(unused))}
                 connection.execute(sa.delete(table).where(unused))
-            used = {blob for table in (_jobs, _packages)
+            left = {(name, mark) for name, mark in connection.execute(sa.select(_packages.c.name, _packages.c.fingerprint))}
+            for name, mark in sorted(gone - left):
+                same = (forms.c.name == name) & (forms.c.fingerprint == mark)
+                blobs += connection.execute(sa.select(forms.c.blob_id).where(same)).scalars()
+                connection.execute(sa.delete(forms).where(same))
+            used = {blob for table in (_jobs, _packages, forms)
                     for (blob,) in connection.execute(sa.select(table.c.blob_id).where(table.c.blob_id.in_(blobs)))}
             return sorted(set(blobs) - used)
 

@@ -7,7 +7,20 @@ import datetime
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from director.execute import access, context, delete, deploy, errands, prepare, preview, states, upkeep, uploads
+from director.execute import (
+    access,
+    context,
+    delete,
+    deploy,
+    errands,
+    fetch,
+    prepare,
+    preview,
+    states,
+    upkeep,
+    upload_stemcell,
+    uploads,
+)
 from director.execute.steps import orphan_vm
 from director.execute.variables import Manner
 from director.plan import model
@@ -97,8 +110,8 @@ def _run_errand(task: TaskContext, ctx: context.Context, arguments: Arguments) -
     ))
 
 
-def _upload(arguments: Arguments) -> uploads.Upload:
-    return uploads.Upload(
+def _upload(arguments: Arguments) -> fetch.Upload:
+    return fetch.Upload(
         path=str(arguments.get("path") or ""), url=str(arguments.get("url") or ""), sha1=str(arguments.get("sha1") or ""),
         fix=bool(arguments.get("fix")), rebase=bool(arguments.get("rebase")),
     )
@@ -109,7 +122,7 @@ def _upload_release(_: TaskContext, ctx: context.Context, arguments: Arguments) 
 
 
 def _upload_stemcell(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
-    return uploads.upload_stemcell(ctx, _upload(arguments))
+    return upload_stemcell.upload_stemcell(ctx, _upload(arguments))
 
 
 def _delete_release(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:

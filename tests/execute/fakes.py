@@ -30,7 +30,7 @@ from cpis import contract
 from cpis.fake import FakeCpi
 from director.blobs import LocalBlobstore
 from director.errors import AgentError, ScriptFailed, Unreachable
-from director.execute import context, deploy, prepare, uploads
+from director.execute import context, deploy, fetch, prepare, uploads
 from director.execute.clouds import Clouds
 from director.execute.journal import Journal
 from director.machine import keys
@@ -519,7 +519,7 @@ class World:
         tarball = self.folder / "release.tgz"
         create_release(source, version=version, force=True, tarball=tarball, prepare=lambda folder: None)
         shutil.rmtree(source)
-        uploads.upload_release(self.context, uploads.Upload(path=str(tarball)))
+        uploads.upload_release(self.context, fetch.Upload(path=str(tarball)))
 
     def deploy(self, manifest: str, **options: Any) -> str:
         return deploy.deploy(self.context, prepare.Wanted(manifest, prepare.model.Options(**options)))

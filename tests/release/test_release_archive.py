@@ -90,7 +90,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_packages_that_are_known_may_be_left_out(tmp_path: Path) -> None:
-    with opened(tmp_path, release_archive(leave_out=["packages/app.tgz"]), known=lambda mark: mark == "f2") as found:
+    with opened(tmp_path, release_archive(leave_out=["packages/app.tgz"]), known=lambda item, listing: item.fingerprint == "f2") as found:
         assert found.package_archive("app") is None
 
 
