@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from director.api import uploads
-from director.api.calls import Call, answer, unsupported
+from director.api.calls import Call, answer, field
 from director.errors import ManifestError, NotFoundError, ReleaseError, UsageError
 from director.manifest.load import load_yaml
 from director.plan.packages import ReleasePackages
@@ -100,7 +100,22 @@ def delete(call: Call) -> Response:
 
 
 def export(call: Call) -> Response:
-    return unsupported("export-release")
+    """A compiled release of what a deployment uses; the task's result names the archive."""
+    body = call.json()
+    names = ("deployment_name", "release_name", "release_version", "stemcell_os", "stemcell_version")
+    deployment, release, version, os, stemcell = (field(body, name, str) for name in names)
+    call.services.store.deployments.get(deployment)
+    store = call.services.store.releases
+    if version not in store.versions(release):
+        raise NotFoundError(
+            f"Release version '{release}/{version}' doesn't exist" if store.versions(release) else f"Release '{release}' doesn't exist",
+            code=UNKNOWN_VERSION if store.versions(release) else UNKNOWN)
+    jobs = [field(item, "name", str) for item in field(body, "jobs", list, default=[]) if isinstance(item, dict)]
+    arguments = {
+        "release": release, "version": version, "stemcell_os": os, "stemcell_version": stemcell, "jobs": jobs,
+        "sha2": field(body, "sha2", bool, default=False),
+    }
+    return call.start("export_release", arguments, f"export release: '{release}/{version}' for '{os}/{stemcell}'", deployment)
 
 
 def matches(call: Call) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -243,6 +243,19 @@ class Client:
         response = self.request("POST", f"/{kind}", query=_pairs(query), content=pieces or pieces_of(path), headers=headers)
         return _task(response.json(), f"/{kind}")
 
+    def export_release(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Start the task whose result names the archive's blob and digest."""
+        return self.start("POST", "/releases/export", json=dict(body))
+
+    def package_matches(self, manifest: str, *, compiled: bool) -> set[str]:
+        """Fingerprints of packages that need not be sent. Whatever goes wrong, everything is sent then."""
+        path = "/packages/matches_compiled" if compiled else "/packages/matches"
+        try:
+            found = self.request("POST", path, content=manifest.encode(), headers={"Content-Type": YAML}).json()
+        except DirectorError:
+            return set()
+        return {str(item) for item in found} if isinstance(found, list) else set()
+
     def delete_release(self, name: str, version: str, *, force: bool) -> dict[str, Any]:
         return self.start("DELETE", f"/releases/{name}", query={"version": version or None, "force": force})
 
@@ -288,8 +301,8 @@ class Client:
     def clean_up(self, *, remove_all: bool, keep_orphaned_disks: bool) -> dict[str, Any]:
         return self.start("POST", "/cleanup", json={"config": {"remove_all": remove_all, "keep_orphaned_disks": keep_orphaned_disks}})
 
-    def download(self, blob_id: str, path: pathlib.Path) -> None:
-        """Write a blob to `path`, piece by piece."""
+    def download(self, blob_id: str, path: pathlib.Path, watch: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Write a blob to `path`, piece by piece; `watch` is told how many bytes are there, and how many there will be (0: unknown)."""
         import httpx
 
         try:
@@ -297,9 +310,11 @@ class Client:
                 if response.status_code != 200:
                     response.read()
                     raise _refusal("GET", f"/resources/{blob_id}", response)
+                total = int(response.headers.get("Content-Length") or 0)
                 with path.open("wb") as stream:
                     for piece in response.iter_bytes():
                         stream.write(piece)
+                        watch(stream.tell(), total)
         except httpx.TransportError as error:
             raise _unreachable(str(self._http.base_url), error) from error
 

@@ -52,6 +52,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("upload-release", "upload_release", "Upload a release", ("ur",)),
         Entry("releases", "releases", "List releases", ("rs",)),
         Entry("inspect-release", "inspect_release", "List the jobs and packages of a release"),
+        Entry("export-release", "export_release", "Compile a release for a stemcell, and download it"),
         Entry("delete-release", "delete_release", "Delete a release", ("delr",)),
         Entry("upload-stemcell", "upload_stemcell", "Upload a stemcell", ("us",)),
         Entry("stemcells", "stemcells", "List stemcells", ("ss",)),

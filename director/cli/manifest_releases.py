@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pathlib
-import tempfile
 from typing import Any
 
-from director.cli import templates, uploads
+from director.cli import templates
 from director.cli.session import Session
 from director.cli.verbs import upload_release
 from director.diagnostics import Diagnostic
@@ -46,10 +45,9 @@ def _create(session: Session, document: templates.Evaluated, place: int, release
     if not directory.is_dir():
         where = document.where(("releases", place, "url"))
         raise ManifestError(Diagnostic(f"Release '{name}' is to be made of '{url}', which is no directory", where=where))
-    with tempfile.TemporaryDirectory(prefix="caisson-release-") as folder:
-        made = create.create_release(directory, name=name, force=True, tarball=pathlib.Path(folder) / "release.tgz")
-        if not upload_release.there(session, made.name, made.version):
-            session.follow(uploads.send(session, "releases", made.path, {}))
+    made = create.create_release(directory, name=name, force=True)
+    if not upload_release.there(session, made.name, made.version):
+        upload_release.upload_path(session, made.manifest_path, {}, "")
     return {key: value for key, value in release.items() if key != "url"} | {"version": made.version}
 
 

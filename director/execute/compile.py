@@ -42,7 +42,7 @@ class Workshop:
     cloud: CloudConfig
     stemcells: Mapping[str, Stemcell]
     fill: Callable[[dict[str, Any]], dict[str, Any]] = dataclasses.field(repr=False)
-    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def compile_packages(ctx: Context, prepared: Prepared) -> None:
@@ -228,7 +228,7 @@ class _Compilation:
             deployment=self._shop.deployment, group=f"compilation-{number}", index=0, id=number, az=self._config.az, bootstrap=False,
             lifecycle="service", stemcell_name=stemcell.name, stemcell_version=stemcell.version,
             stemcell_os=stemcell.os, cpi=az.cpi if az else "", cloud_properties=self._properties(), env=self._config.env,
-            networks=(self._network(number),), address="", disks=(), jobs=(), packages=(), tags=self._shop.tags,
+            networks=(self._network(number),), address="", disks=(), jobs=(), packages=(), tags=dict(self._shop.tags),
             update=UpdatePolicy(), vm_resources=self._config.vm_resources,
         )
 

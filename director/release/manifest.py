@@ -90,7 +90,8 @@ def dump(manifest: Manifest) -> str:
     }
     if manifest.jobs:
         tree["jobs"] = [
-            {**_common(item), "packages": list(item.packages or ())} for item in sorted(manifest.jobs, key=lambda item: item.name)
+            {**_common(item), **({} if item.packages is None else {"packages": list(item.packages)})}
+            for item in sorted(manifest.jobs, key=lambda item: item.name)
         ]
     if manifest.packages:
         tree["packages"] = [

@@ -13,6 +13,7 @@ from director.execute import (
     delete,
     deploy,
     errands,
+    export,
     fetch,
     prepare,
     preview,
@@ -121,6 +122,13 @@ def _upload_release(_: TaskContext, ctx: context.Context, arguments: Arguments) 
     return uploads.upload_release(ctx, _upload(arguments))
 
 
+def _export_release(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+    return export.export_release(ctx, task.deployment, export.ExportRequest(
+        release=arguments["release"], version=arguments["version"], stemcell_os=arguments["stemcell_os"],
+        stemcell_version=arguments["stemcell_version"], jobs=tuple(arguments.get("jobs") or ()), sha2=bool(arguments.get("sha2")),
+    ))
+
+
 def _upload_stemcell(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     return upload_stemcell.upload_stemcell(ctx, _upload(arguments))
 
@@ -178,6 +186,7 @@ KINDS: Mapping[str, Entry] = {
     "delete_deployment": Entry("delete_deployment", _delete_deployment, lock=True),
     "run_errand": Entry("run_errand", _run_errand, lock=True),
     "upload_release": Entry("update_release", _upload_release),
+    "export_release": Entry("export_release", _export_release, lock=True),
     "upload_stemcell": Entry("update_stemcell", _upload_stemcell),
     "delete_release": Entry("delete_release", _delete_release),
     "delete_stemcell": Entry("delete_stemcell", _delete_stemcell),

@@ -17,10 +17,12 @@ import copy
 import dataclasses
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import shutil
 import sqlite3
+import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -312,7 +314,7 @@ class Session:
         source = self._machine.files[f"{BLOBS}/{bare(digest)}"]
         if b"never compiles" in gzip.decompress(source):
             raise ScriptFailed(f"Compiling package {name}: 'bash -x packaging' failed with exit code 1")
-        made = f"{name} {version} {[item['digest'] for item in dependencies]}".encode()
+        made = _packed("made", f"{name} {version} {[item['digest'] for item in dependencies]}".encode())
         path = f"/var/vcap/data/tmp/compiled-{name}.tgz"
         self._machine.files[path] = made
         return {"path": path, "digest": "sha256:" + hashlib.sha256(made).hexdigest(), "size": len(made)}
@@ -377,6 +379,16 @@ class Session:
         missing = self._do_missing_blobs(list(blobs_of(spec)))
         if missing:
             raise AgentError(f"Blob sha256:{missing[0]} is not on the machine")
+
+
+def _packed(name: str, content: bytes) -> bytes:
+    """An archive of one file."""
+    raw = io.BytesIO()
+    with tarfile.TarFile(fileobj=raw, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return gzip.compress(raw.getvalue(), 1, mtime=0)
 
 
 def _detail(action: str, arguments: Tree) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import pathlib
 import shlex
 from typing import Any
 
 import click
 
-from director.cli import remote
+from director.cli import downloads, remote
 from director.cli.session import Session
 from director.cli.verb import slug_of, verb
 from director.errors import TaskError, UsageError
@@ -51,7 +50,7 @@ def command(
     task = session.client.fetch_logs(deployment, group, instance, {"type": ",".join(kinds), "filters": filters})
     session.follow(task)
     blob = session.client.task(task["id"])["result"]
-    path = directory / _file_name(deployment, group, instance)
+    path = directory / downloads.stamped(".".join(filter(None, (deployment, group, instance))))
     session.client.download(str(blob), path)
     session.ui.line(f"Downloading resource '{blob}' to '{path}'...")
 
@@ -73,8 +72,3 @@ def _tail(kinds: tuple[str, ...], following: bool, num: int | None, quiet: bool,
     script = f"shopt -s globstar nullglob; files=({' '.join(places)}); "
     script += "[ ${#files[@]} -gt 0 ] || { echo 'There are no logs yet.' >&2; exit 0; }; "
     return shlex.join(["sudo", "bash", "-c", script + f'exec tail {" ".join(flags)} "${{files[@]}}"'])
-
-
-def _file_name(deployment: str, group: str, instance: str) -> str:
-    now = datetime.datetime.now(datetime.UTC)
-    return f"{'.'.join(filter(None, (deployment, group, instance)))}-{now.strftime('%Y%m%d-%H%M%S')}-{now.microsecond * 1000:09d}.tgz"

@@ -14,7 +14,8 @@ from director.cli.verb import pair_of, verb
 from director.errors import UsageError
 
 if TYPE_CHECKING:
-    from director.release.model import Release
+    from director.release.archive import ReleaseArchive
+    from director.release.model import CompiledPackageSpec, PackageSpec, Release
 
 
 @verb(
@@ -50,8 +51,7 @@ def command(
     elif url:
         upload_path(session, pathlib.Path(url.removeprefix("file://")), query, sha1)
     else:
-        with tempfile.TemporaryDirectory(prefix="caisson-release-") as folder:
-            upload_path(session, _made(session, directory or pathlib.Path("."), pathlib.Path(folder)), query, "")
+        upload_path(session, directory or pathlib.Path("."), query, "")
 
 
 def there(session: Session, name: str, version: str, stemcell: str = "") -> bool:
@@ -66,34 +66,66 @@ def there(session: Session, name: str, version: str, stemcell: str = "") -> bool
 
 
 def upload_path(session: Session, path: pathlib.Path, query: dict[str, Any], sha1: str) -> None:
-    """Send an archive, or the archive of a directory; one that the director has is not sent."""
+    """Send an archive, or a release of a directory: only what the director lacks, and nothing when it has it all."""
+    from director.release import archive
+
     if path.is_dir():
-        with tempfile.TemporaryDirectory(prefix="caisson-release-") as folder:
-            upload_path(session, _made(session, path, pathlib.Path(folder)), query, "")
-        return
-    if not path.is_file():
+        path = _made(session, path)
+    elif not path.is_file():
         raise UsageError(f"There is no release at '{path}'", suggestion="Give a .tgz, a release directory or an https:// address.")
     if sha1:
         uploads.check(path, sha1)
-    if not query.get("fix") and not query.get("rebase"):
-        from director.release import archive
-
-        found = archive.read_release(path)
-        if there(session, found.name, found.version):
-            session.ui.line(f"Release '{found.name}/{found.version}' already exists.")
-            _warn_of_other_content(session, found)
+    with archive.open_release(path) as found:
+        if not query.get("fix") and not query.get("rebase") and _has(session, found.release):
+            session.ui.line(f"Release '{found.release.name}/{found.release.version}' already exists.")
+            _warn_of_other_content(session, found.release)
             return
-    session.follow(uploads.send(session, "releases", path, query))
+        _send(session, path, found, query)
+
+
+def _send(session: Session, path: pathlib.Path, found: ReleaseArchive, query: dict[str, Any]) -> None:
+    packages: list[PackageSpec | CompiledPackageSpec] = [*found.release.packages, *found.release.compiled_packages]
+    known: set[str] = set()
+    if packages and not query.get("fix"):
+        compiled = bool(found.release.compiled_packages)
+        known = session.client.package_matches(found.manifest_path.read_text("utf-8"), compiled=compiled)
+    skipped = [item for item in packages if item.fingerprint in known]
+    if skipped:
+        session.ui.line(f"{len(skipped)} of {len(packages)} package(s) are known to the director and not sent")
+    with tempfile.TemporaryDirectory(prefix="caisson-release-") as folder:
+        if skipped or path.suffix in (".yml", ".MF"):
+            path = pathlib.Path(folder) / f"{found.release.name}-{found.release.version}.tgz"
+            found.write(path, without=known)
+        session.follow(uploads.send(session, "releases", path, query))
+
+
+def _has(session: Session, release: Release) -> bool:
+    """Whether the director has all of it: its jobs, and its packages in the form that it brings."""
+    row = next((row for row in session.client.releases() if row["name"] == release.name), None)
+    if row is None or release.version not in {item["version"] for item in row["release_versions"]}:
+        return False
+    found = session.client.release(release.name, release.version)
+    theirs = {package["name"]: package for package in found["packages"]}
+    forms = {name: {item["stemcell"] for item in package.get("compiled_packages") or []} for name, package in theirs.items()}
+    return (
+        {job.name for job in release.jobs} <= {job["name"] for job in found["jobs"]}
+        and all(theirs.get(package.name, {}).get("blobstore_id") for package in release.packages)
+        and all(package.stemcell in forms.get(package.name, set()) for package in release.compiled_packages)
+    )
 
 
 def _warn_of_other_content(session: Session, found: Release) -> None:
     """A version is uploaded once. That what is meant is not what the director has would be noticed late, or never."""
     known = session.client.release(found.name, found.version)
-    pairs = (("job", found.jobs, known["jobs"]), ("package", found.packages, known["packages"]))
+    packages: list[PackageSpec | CompiledPackageSpec] = [*found.packages, *found.compiled_packages]
+    pairs = (
+        ("job", [(item.name, item.fingerprint) for item in found.jobs], known["jobs"]),
+        ("package", [(item.name, item.fingerprint) for item in packages], known["packages"]),
+    )
     other = []
     for kind, ours, theirs in pairs:
         fingerprints = {item["name"]: item["fingerprint"] for item in theirs}
-        other += [f"{kind} '{item.name}'" for item in ours if fingerprints.get(item.name) != item.fingerprint]
+        other += [f"{kind} '{name}'" for name, mark in ours if fingerprints.get(name) != mark]
     if other:
         session.ui.error(
             f"What the director has as '{found.name}/{found.version}' differs in {', '.join(other)}; nothing was uploaded\n"
@@ -101,7 +133,8 @@ def _warn_of_other_content(session: Session, found: Release) -> None:
         )
 
 
-def _made(session: Session, directory: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+def _made(session: Session, directory: pathlib.Path) -> pathlib.Path:
+    """The manifest of a release that was made of the directory."""
     from director.release import create
 
     if not (directory / "config").is_dir():
@@ -109,6 +142,6 @@ def _made(session: Session, directory: pathlib.Path, folder: pathlib.Path) -> pa
             f"'{directory}' is no release directory: it has no 'config' folder",
             suggestion="Give a .tgz, a release directory or an https:// address.",
         )
-    made = create.create_release(directory, force=True, tarball=folder / "release.tgz")
+    made = create.create_release(directory, force=True)
     session.ui.line(f"Release '{made.name}/{made.version}' {'is unchanged' if made.reused else 'made'} in '{directory}'")
-    return made.path
+    return made.manifest_path
