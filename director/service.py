@@ -21,7 +21,7 @@ from director.api import app, credentials, server, services, uploads
 from director.api import blobs as api_blobs
 from director.api.config import DirectorConfig
 from director.blobs import LocalBlobstore, Signer
-from director.execute import context, journal, prepare, upkeep
+from director.execute import context, journal, kept_plans, prepare, upkeep
 from director.execute.blob_urls import BlobUrls
 from director.execute.clouds import Clouds, translated
 from director.machine import keys, session
@@ -29,11 +29,12 @@ from director.machine.agent import Agent
 from director.machine.endpoint import Endpoint
 from director.machine.machines import Machines
 from director.manifest import late, load
-from director.plan import explain
+from director.plan import explain, outline, planfile
 from director.render.renderer import Renderer
 from director.state import Store
 from director.tasks import operations, schedule
 from director.tasks.context import TaskContext
+from director.tasks.outputs import Outputs
 from director.tasks.queue import Tasks
 from director.tasks.redact import Redactor
 from director.variables import Vault
@@ -160,9 +161,13 @@ class Parts:
         ctx = self._context(_Quiet(), cancel, lambda: None, "", 0, "")
         try:
             prepared = prepare.prepare(ctx, operations.wanted_of({"manifest": manifest, "options": options}), write=False)
+            kept = kept_plans.keep(ctx, prepared, options)
         finally:
             ctx.machines.close()
-        return {"text": explain.explain(prepared.plan), "plan": explain.to_json(prepared.plan), "warnings": list(prepared.warnings)}
+        return {
+            "text": explain.explain(kept.plan), "plan": outline.to_json(kept.plan), "warnings": list(kept.plan.warnings),
+            "file": planfile.to_tree(kept),
+        }
 
     def close(self) -> None:
         self.renderer.close()
@@ -181,7 +186,8 @@ class Parts:
             machines=Machines(lambda endpoint: self._connect(endpoint, cancel)), renderer=self.renderer,
             journal=journal.Journal(self.store, self.vault, sleep, task_id or None), log=log, cancel=cancel, check=check, clock=time.time,
             sleep=sleep, new_id=lambda: str(uuid.uuid4()), user=user, task_id=task_id, deployment=deployment,
-            blob_urls=self._blob_urls(),
+            blob_urls=self._blob_urls(), redact=self.redactor,
+            task_events=lambda earlier: Outputs(self.config.state / "tasks").read(earlier, "event"),
         )
 
     def _blob_urls(self) -> BlobUrls | None:

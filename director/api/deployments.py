@@ -13,9 +13,11 @@ from director.api import config_diffs
 from director.api.calls import Call, answer, field
 from director.errors import ManifestError, UsageError
 from director.manifest.load import load_yaml
+from director.plan import planfile
 
 BAD_MANIFEST, NAME_MISSING, BAD_VALUE, BAD_CONTEXT = 440001, 40001, 40005, 190025
 SIZE = re.compile(r"\d+%?")
+LONGEST_NAME = 1024
 
 
 def index(call: Call) -> Response:
@@ -57,13 +59,25 @@ def deploy(call: Call) -> Response:
     return call.start("update_deployment", {"manifest": text, "options": options}, description, name)
 
 
+def deploy_plan(call: Call) -> Response:
+    """Queue the deploy that a kept plan describes: ours, an addition to the contract. The plan comes back to the task whole, so that a
+    director that is started again goes on with it. Raises UsageError for a plan that is damaged or another director's."""
+    tree = call.json()
+    kept = planfile.of_tree(tree)
+    planfile.check(kept, call.services.director.uuid)
+    call.services.store.deployments.ensure(kept.deployment)
+    return call.start("update_deployment", {"plan": tree}, "create deployment", kept.deployment)
+
+
 def plan(call: Call) -> Response:
-    """What `deploy` would do, with nothing written: ours, an addition to the contract."""
+    """What `deploy` would do, with nothing written: ours, an addition to the contract. `keep=true` adds the plan as a file, from which
+    `POST /deployments` does exactly that."""
     text = call.text()
     name = _name(text)
     if name != call.deployment:
         raise ManifestError(f"Expected manifest to specify deployment name '{call.deployment}' but was '{name}'", code=BAD_MANIFEST)
-    return answer(dict(call.services.planner(text, {**deploy_options(call), "dry_run": True})))
+    found = dict(call.services.planner(text, {**deploy_options(call), "dry_run": True}))
+    return answer({key: value for key, value in found.items() if key != "file" or call.flag("keep")})
 
 
 def delete(call: Call) -> Response:
@@ -120,7 +134,16 @@ def deploy_options(call: Call) -> dict[str, Any]:
     }
     if call.query.get("context"):
         options["context"] = _context(call.query["context"])
+    if call.query.get("manifest_file"):
+        options["file"] = _file(call.query["manifest_file"])
     return options
+
+
+def _file(text: str) -> str:
+    """The name that the user's command gave the manifest, for places in errors and plans; an addition of ours."""
+    if len(text) > LONGEST_NAME or not text.isprintable():
+        raise UsageError("manifest_file is no name of a file", code=BAD_VALUE)
+    return text
 
 
 def sizes(call: Call) -> dict[str, str | None]:

@@ -33,6 +33,7 @@ from director.api import (
 )
 
 YAML, JSON, TARBALL = "text/yaml", "application/json", "application/x-compressed"
+PLAN = "application/vnd.caisson.plan+json"  # ours; with JSON's own type this route answers 404, as the contract has it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,7 @@ ROWS: tuple[Row, ...] = (
     # Deployments
     Row("GET", "/deployments", deployments.index),
     Row("POST", "/deployments", deployments.deploy, YAML),
+    Row("POST", "/deployments", deployments.deploy_plan, PLAN),
     Row("GET", "/deployments/{deployment}", deployments.show),
     Row("DELETE", "/deployments/{deployment}", deployments.delete),
     Row("POST", "/deployments/{deployment}/diff", deployments.diff, YAML, any_deployment=True),

@@ -28,6 +28,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     )),
     ("Deployments", (
         Entry("deploy", "deploy", "Create or update a deployment", ("d",)),
+        Entry("plan", "plan", "Show what a deploy would do, and keep it for `deploy --plan`"),
         Entry("deployments", "deployments", "List deployments", ("ds", "deps")),
         Entry("deployment", "deployment", "Show one deployment", ("dep",)),
         Entry("manifest", "manifest", "Show the manifest last deployed", ("man",)),
@@ -38,6 +39,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Instances", (
         Entry("instances", "instances", "List instances and what they say of themselves", ("is",)),
         Entry("vms", "vms", "List machines"),
+        Entry("why", "why", "Tell why an instance was last changed, by whom and when"),
         Entry("start", "start", "Start instances"),
         Entry("stop", "stop", "Stop instances"),
         Entry("restart", "restart", "Restart instances"),

@@ -24,6 +24,7 @@ def options(function: Function) -> Function:
             click.option(
                 "--converge/--no-converge", default=True, help="--no-converge: only the one instance, nothing else of the deployment"
             ),
+            click.option("--dry-run", is_flag=True, help="Only show what would be done to which machine, and why"),
         )
     ):
         function = decorate(function)
@@ -46,9 +47,25 @@ def change(
     if refused:
         raise UsageError(f"{', '.join(refused)} cannot be used with --no-converge", suggestion="It is one instance, done at once.")
     deployment = session.deployment()
+    if query.get("dry_run"):
+        _preview(session, deployment, group, instance, state, query)
+        return
     session.ui.confirm()
     if converge:
-        drain = {"skip_drain": "true"} if query.get("skip_drain") else {"skip_drain": None}
-        session.follow(session.client.change_state(deployment, group, instance, state, {**query, **drain}))
+        session.follow(session.client.change_state(deployment, group, instance, state, _converging(query)))
     else:
         session.follow(session.client.instance_action(deployment, group, instance, action, single))
+
+
+def _converging(query: Mapping[str, Any]) -> dict[str, Any]:
+    return {**query, "skip_drain": "true" if query.get("skip_drain") else None}
+
+
+def _preview(session: Session, deployment: str, group: str, instance: str, state: str, query: Mapping[str, Any]) -> None:
+    """A task that plans and does nothing; its result is the plan."""
+    from director.cli import plans
+    from director.cli.follow import SilentReporter
+
+    task = session.client.change_state(deployment, group, instance, state, _converging(query))
+    plans.show(session.ui, session.follow(task, SilentReporter()).decode("utf-8", "replace"))
+    session.ui.line("Nothing was changed.")

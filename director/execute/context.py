@@ -44,7 +44,8 @@ class Director:
 class Context:
     """One operation's surroundings. `cancel` is set when the task is to end, `check` raises Cancelled then; `sleep` takes seconds.
     `blob_urls` is there where machines may fetch blobs themselves. `lock(NAME, seconds)` holds a lock of this task's while its block
-    runs, and raises ConflictError when another task keeps it for longer."""
+    runs, and raises ConflictError when another task keeps it for longer. `redact` takes known secrets out of a text;
+    `task_events` are the event lines of an earlier task, as far as they are kept."""
 
     director: Director
     store: Store
@@ -66,6 +67,8 @@ class Context:
     threads: int = 32
     blob_urls: BlobUrls | None = None
     lock: Callable[[str, float], contextlib.AbstractContextManager[None]] = lambda name, seconds: contextlib.nullcontext()
+    redact: Callable[[str], str] = lambda text: text
+    task_events: Callable[[int], bytes] = lambda task_id: b""
 
     def cpi(self, name: str) -> contract.Cpi:
         """The CPI of that name in the CPI config, or the director's own for the empty name."""

@@ -37,9 +37,11 @@ def _delete_instances(ctx: Context, name: str, force: bool) -> None:
     observed = observe.observe(ctx, name)
     stage = ctx.log.stage("Deleting instances", max(1, len(observed)))
 
+    why = model.Reason("obsolete", "its deployment was deleted")
+
     def delete(instance: model.ObservedInstance) -> None:
         with stage.step(f"{instance.group}/{instance.id} ({instance.index})") as step:
-            delete_instance(ctx, instance, step, env=scripts.DELETE_DEPLOYMENT, force=force)
+            delete_instance(ctx, instance, step, env=scripts.DELETE_DEPLOYMENT, force=force, reasons=(why,))
 
     parallel.each(observed, delete, ctx.threads, ctx.check)
 

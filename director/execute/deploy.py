@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 
-from director.errors import CaissonError
-from director.execute import compile, dns, parallel
+from director.diagnostics import Diagnostic
+from director.errors import CaissonError, ConflictError
+from director.execute import compile, dns, kept_plans, parallel
 from director.execute.context import Context
 from director.execute.prepare import Prepared, Wanted, json_ready, prepare
 from director.execute.progress import Stage
@@ -17,21 +18,41 @@ from director.execute.steps.delete_instance import delete_instance
 from director.execute.steps.update_instance import update_instance
 from director.manifest import load, parse
 from director.plan import model
+from director.plan.digest import digest
 from director.plan.model import Action
+from director.plan.planfile import PlanFile
 
 ALL = 1_000_000
 
 
-def deploy(ctx: Context, wanted: Wanted) -> str:
-    """Make the deployment what the manifest says. The task's result. Runs under the deployment's lock; after a crash, run again."""
+def deploy(ctx: Context, wanted: Wanted, kept: PlanFile | None = None) -> str:
+    """Make the deployment what the manifest says. The task's result. Runs under the deployment's lock; after a crash, run again.
+
+    With a `kept` plan exactly that is done. Raises ConflictError, with nothing changed, when the plan would be another one now.
+    """
     name = parse.check_body(load.load_yaml(wanted.manifest, wanted.file))
     ctx.store.deployments.ensure(name)
     try:
-        converge(ctx, name, wanted)
+        if kept is not None:
+            kept_plans.check_name(kept, name)
+            converge(ctx, name, kept_plans.foreseen(wanted, kept), agreed=_agreed(ctx, name, kept, wanted))
+        else:
+            converge(ctx, name, wanted)
     except CaissonError:
         _forget_unborn(ctx, name)
         raise
     return f"/deployments/{name}"
+
+
+def _agreed(ctx: Context, name: str, kept: PlanFile, wanted: Wanted) -> str:
+    """Compare the plan with the world, once: what this task has done before its director died is no reason to refuse it. Answers the
+    digest of what is to be done, '' when it has begun."""
+    if _began(ctx, name) is not None:
+        return ""
+    recover(ctx, name)
+    stage = ctx.log.stage("Comparing with the plan", 1)
+    with stage.step("Comparing with the plan"):
+        return kept_plans.hold(ctx, kept, kept_plans.foreseen(wanted, kept))
 
 
 def _forget_unborn(ctx: Context, name: str) -> None:
@@ -45,13 +66,14 @@ def _forget_unborn(ctx: Context, name: str) -> None:
         store.deployments.delete(name)
 
 
-def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False) -> None:
-    """Recover, plan, do, keep, tell. `keep_text` leaves the stored manifest's text as the operator wrote it."""
+def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False, agreed: str = "") -> None:
+    """Recover, plan, do, keep, tell. `keep_text` leaves the stored manifest's text as the operator wrote it; `agreed` is the digest of the
+    only plan that may be carried out, where there is one."""
     before, software = ctx.store.deployments.get(name), _software(ctx, name)
     began = _began(ctx, name)
     with ctx.event("update" if before.succeeded else "create", "deployment", name) as ended:
         recover(ctx, name)
-        prepared = prepare_stage(ctx, dataclasses.replace(wanted, options=_taken_up(ctx, wanted.options, began)))
+        prepared = prepare_stage(ctx, dataclasses.replace(wanted, options=_taken_up(ctx, wanted.options, began)), agreed)
         perform(ctx, prepared)
         keep(ctx, prepared, keep_text=keep_text)
         post_deploy(ctx, prepared)
@@ -79,11 +101,15 @@ def _taken_up(ctx: Context, options: model.Options, began: float | None) -> mode
     return dataclasses.replace(options, began=began, ended=tuple(sorted(ended)))
 
 
-def prepare_stage(ctx: Context, wanted: Wanted) -> Prepared:
-    """Plan, and write the plan's instances and addresses down."""
+def prepare_stage(ctx: Context, wanted: Wanted, agreed: str = "") -> Prepared:
+    """Plan, and write the plan's instances and addresses down. Raises ConflictError when it is not the agreed plan."""
     stage = ctx.log.stage("Preparing deployment", 1)
     with stage.step("Preparing deployment"):
         prepared = prepare(ctx, wanted, write=True)
+        if agreed and digest(prepared.plan, ctx.director.secret, specs=False) != agreed:
+            raise ConflictError(Diagnostic(
+                kept_plans.HEADLINE, detail="It moved just now, between the comparison and the beginning of the work.",
+                suggestion=f"Plan again: caisson -d {prepared.manifest.name} plan MANIFEST -o plan.json. No machine was touched."))
         prepared.write_down(ctx)
     for warning in prepared.warnings:
         ctx.log.warning(warning)
@@ -179,7 +205,7 @@ def _delete(ctx: Context, prepared: Prepared, stage: Stage, doomed: list[model.C
         with stage.step(change.label) as step:
             delete_instance(
                 ctx, change.observed, step, env=scripts.DELETE_INSTANCE, skip_drain=prepared.skips_drain(change.group),
-                force=False,
+                force=False, reasons=change.reasons,
             )
 
     parallel.each(doomed, delete, limit, ctx.check)

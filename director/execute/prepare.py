@@ -20,7 +20,7 @@ from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
 from director.manifest import cloud_config, late, load, parse
 from director.manifest.model import CloudConfig, Manifest
-from director.plan import changes, decide, design, ids_wanted, model, number, settings
+from director.plan import changes, decide, design, ids_wanted, lines, model, number, settings
 from director.render.model import RenderedInstance
 from director.state.addresses import AddressRow
 from director.state.compiled_packages import CompiledPackageRow
@@ -35,7 +35,8 @@ Tree = dict[str, Any]
 class Wanted:
     """What a deploy was given: the manifest's text, options for the planner, ids of pinned configs (none: the current ones), states that
     were asked for (`GROUP` or `GROUP/INDEX-OR-UUID` -> started, stopped, detached, restart, recreate), the file to name in errors, and
-    where the values of variables come from."""
+    where the values of variables come from. `foreseen_ids` are uuids for new instances and `foreseen_numbers` (kind, key, number) of DNS
+    names that a preview showed before."""
 
     manifest: str
     options: model.Options = model.Options()
@@ -44,6 +45,8 @@ class Wanted:
     states: Mapping[str, str] = dataclasses.field(default_factory=dict)
     file: str = "manifest.yml"
     variables: variables.Manner = variables.NEWEST
+    foreseen_ids: tuple[str, ...] = ()
+    foreseen_numbers: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Configs:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A plan, and what doing it needs. `settled` are specs of instances with what was known only when their machines were there."""
+    """A plan, and what doing it needs. `settled` are specs of instances with what was known only when their machines were there, `made_up`
+    numbers of DNS names that a preview made up, as (kind, key, number)."""
 
     wanted: Wanted
     configs: Configs
@@ -73,6 +77,7 @@ class Prepared:
     variable_set_id: int | None
     find_compiled: Callable[[Sequence[str]], dict[str, CompiledPackageRow]] = dataclasses.field(repr=False)
     settled: dict[str, model.InstanceSpec] = dataclasses.field(default_factory=dict, repr=False)
+    made_up: tuple[tuple[str, str, int], ...] = ()
 
     def settle(self, vm: VmRow) -> None:
         """The machine of an instance is there: where the cloud chose its addresses, its templates are rendered again with them.
@@ -186,10 +191,12 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
         blueprint, {key: item.configuration_hash for key, item in rendered.items()}, resolved=_digester(ctx, values.own),
         compiled=ctx.store.compiled_packages.keys(),
     )
+    decided = lines.located(decided, parsed.document, parsed.configs.runtime)
     return Prepared(
         wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
         plan=decided, rendered=rendered, rendering=filling, lookup=values.own, variable_set_id=values.set_id,
         find_compiled=ctx.store.compiled_packages.with_keys,
+        made_up=designing.made_up,
     )
 
 
@@ -255,6 +262,7 @@ class _Design:
         self._ctx, self._parsed, self._observed = ctx, parsed, observed
         self._name = parsed.manifest.name
         self.ids = ctx.store.ids.all()
+        self.made_up: tuple[tuple[str, str, int], ...] = ()
         self._request = self._asked(model.Request(parsed.manifest, parsed.cloud, (), ()))
 
     def numbered(self, write: bool) -> model.Blueprint:
@@ -266,8 +274,15 @@ class _Design:
             self._ctx.store.ids.assign(blueprint.needs_ids)
             self.ids = self._ctx.store.ids.all()
         else:
-            self.ids = number(self.ids, blueprint.needs_ids)
+            self.ids, self.made_up = _foreseen(self.ids, blueprint.needs_ids, self._parsed.wanted.foreseen_numbers)
         return design(dataclasses.replace(self._request, ids=self.ids))
+
+    def _new_ids(self, count: int) -> tuple[str, ...]:
+        """Those that a kept plan shows first, as far as nobody has them yet."""
+        foreseen = self._parsed.wanted.foreseen_ids
+        known = {row.id for row in self._ctx.store.instances.all()} if foreseen else set()
+        free = [item for item in foreseen if item not in known][:count]
+        return (*free, *(self._ctx.new_id() for _ in range(count - len(free))))
 
     def _asked(self, bare: model.Request) -> model.Request:
         ctx, parsed, name = self._ctx, self._parsed, self._name
@@ -278,9 +293,23 @@ class _Design:
             taken=tuple(ctx.store.addresses.taken(name)), shared_providers=ctx.store.links.shared(name),
             deployments=tuple(row.name for row in ctx.store.deployments.all()),
             first_deploy=deployment is None or not deployment.succeeded, options=parsed.wanted.options,
-            new_ids=tuple(ctx.new_id() for _ in range(ids_wanted(bare))), ids=self.ids, domain=ctx.director.domain,
+            new_ids=self._new_ids(ids_wanted(bare)), ids=self.ids, domain=ctx.director.domain,
             director_name=ctx.director.name, director_use_dns_addresses=ctx.director.use_dns_addresses,
         )
+
+
+def _foreseen(
+    ids: model.NumericIds, needs: Sequence[tuple[str, str]], numbers: Sequence[tuple[str, str, int]],
+) -> tuple[model.NumericIds, tuple[tuple[str, str, int], ...]]:
+    """Numbers made up for a preview: as they were shown before where they were, else the next ones. Nobody else's can be hurt by them,
+    since nothing is written."""
+    shown = {(kind, key): number for kind, key, number in numbers}
+    made = number(ids, needs)
+    tables = {"az": dict(made.azs), "network": dict(made.networks), "group": dict(made.groups), "instance": dict(made.instances)}
+    for kind, key in needs:
+        tables[kind][key] = shown.get((kind, key), tables[kind][key])
+    made_up = tuple((kind, key, tables[kind][key]) for kind, key in needs)
+    return model.NumericIds(tables["az"], tables["network"], tables["group"], tables["instance"]), made_up
 
 
 def _with_states(manifest: Manifest, states: Mapping[str, str]) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from director.execute import telling
 from director.execute.context import Context
 from director.execute.prepare import Wanted, prepare
 from director.plan import explain
@@ -24,4 +25,4 @@ def preview(ctx: Context, wanted: Wanted) -> None:
     if not changed:
         with stage.step("nothing"):
             pass
-    ctx.log.result(explain.explain(prepared.plan))
+    ctx.log.result(explain.explain(telling.told(ctx, prepared)))

@@ -13,7 +13,9 @@ The rules are those of the planning contract. Reading order:
       providers.py, links.py   who provides and who consumes which link
     decide.py         what happens to each instance: changes.py finds reasons, waves.py the order
     packages.py       what must be compiled
-    explain.py        a plan for people, as JSON, and as a digest
+    lines.py          the line of manifest or config that each reason comes from; shown.py which values reasons may show
+    outline.py        the plan as what is told of it: plain values, as JSON and back; explain.py for people; digest.py
+    expect.py         how long it may take, from how long such steps took; moved.py what a kept plan rests on, planfile.py keeps it
     names.py          canonical and numbered DNS names; dns_records.py the records document
     watch.py          how long to wait for health
 """

@@ -1,18 +1,17 @@
 """Why an instance changes: the wanted spec against what was applied. Source: planning contract, section 7.
 
-Secrets never reach a reason: a value with a placeholder is shown as the placeholder, literal values of properties and env
-are not shown at all, only their paths. Values of cloud properties are shown, as the manifest diff shows them.
+Secrets never reach a reason: `shown.py` says which values are told, and which by their path alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from director.plan.model import Change, InstanceSpec, NetworkSettings, ObservedInstance, PlacedInstance, Reason, Reservation, Tree
+from director.plan.shown import difference, leaves
 
 Digest = Callable[[Tree], str]
 """A digest, keyed by the caller, of a tree after its variables were filled in. Must give the same text for the same values."""
@@ -20,7 +19,6 @@ Digest = Callable[[Tree], str]
 RECREATING: Final = frozenset({"recreate", "cloud_properties", "stemcell", "env", "network"})
 _MINIMAL: Final = frozenset({"dns", "tags"})
 _RUNNING: Final = frozenset({"running", "starting", "failing"})
-_PLACEHOLDER: Final = re.compile(r"\(\(.*?\)\)")
 VM_KEYS: Final = (
     "stemcell_name", "stemcell_version", "stemcell_os", "cpi", "cloud_properties", "vm_resources", "env", "networks", "resolved")
 
@@ -57,8 +55,8 @@ def cloud_properties_reason(
     old = {"": applied["cloud_properties"], "vm_resources": applied.get("vm_resources")}
     new = {"": wanted, "vm_resources": resources}
     if normal(old) != normal(new):
-        before, after = _shown(normal(old), normal(new), literals=True)
-        return Reason("cloud_properties", "cloud properties of the machine change", before, after, line)
+        found = difference(normal(old), normal(new), literals=True)
+        return Reason("cloud_properties", "cloud properties of the machine change", found.before, found.after, line, paths=found.paths)
     return _rotated("cloud_properties", "a variable in the machine's cloud properties has a new value", digest, applied, wanted, line)
 
 
@@ -66,8 +64,8 @@ def env_reason(wanted: Tree, applied: Tree, line: int | None = None) -> Reason |
     """Env is compared as written, so a rotated variable in it is no change."""
     if "env" not in applied or normal(applied["env"]) == normal(wanted):
         return None
-    before, after = _shown(normal(applied["env"]), normal(wanted), literals=False)
-    return Reason("env", "env changes", before, after, line)
+    found = difference(normal(applied["env"]), normal(wanted), literals=False)
+    return Reason("env", "env changes", found.before, found.after, line, paths=found.paths)
 
 
 def network_reason(
@@ -88,9 +86,9 @@ def network_reason(
     old = {renamed.get(item["ip"], item["network"]): _view(item) for item in observed.applied["networks"]}
     new = {item.network: _view(_fields(item)) for item in settings}
     if sorted(old.values()) != sorted(new.values()):
-        before, after = _shown(
+        found = difference(
             {name: json.loads(view) for name, view in old.items()}, {name: json.loads(view) for name, view in new.items()}, literals=True)
-        return Reason("network", "network settings change", before, after, line)
+        return Reason("network", "network settings change", found.before, found.after, line, paths=found.paths)
     trees = {item.network: item.cloud_properties for item in settings}
     text = "a variable in a network's cloud properties has a new value"
     return _rotated("networks", text, digest, observed.applied, trees, line, "network")
@@ -103,11 +101,11 @@ def configuration_reason(spec: InstanceSpec, digest: str, applied: Tree, line: i
     wanted = {job.name: job.properties for job in spec.jobs}
     old = {job["name"]: job.get("properties", {}) for job in applied.get("jobs", ()) if job["name"] in wanted}
     new = {name: properties for name, properties in wanted.items() if name in old}
-    before, after = _shown(normal(old), normal(new), literals=False)
+    found = difference(normal(old), normal(new), literals=False)
     text = "rendered templates differ"
-    if not before and not after:
+    if not found.paths:
         text += ": no property changed, so links, addresses, variables or templates did"
-    return Reason("configuration", text, before, after, line)
+    return Reason("configuration", text, found.before, found.after, line, paths=found.paths)
 
 
 def packages_reason(spec: InstanceSpec, applied: Tree, line: int | None = None) -> Reason | None:
@@ -175,7 +173,8 @@ def tags_reason(spec: InstanceSpec, applied: Tree, line: int | None = None) -> R
     old, new = normal(applied.get("tags", {})), normal(spec.tags)
     if "tags" not in applied or old == new:
         return None
-    return Reason("tags", "tags change", *_shown(old, new, literals=True), line)
+    found = difference(old, new, literals=True)
+    return Reason("tags", "tags change", found.before, found.after, line, paths=found.paths)
 
 
 def trusted_certs_reason(spec: InstanceSpec, applied: Tree) -> Reason | None:
@@ -270,7 +269,7 @@ def _rotated(key: str, text: str, digest: str, applied: Tree, tree: Any, line: i
     old = (applied.get("resolved") or {}).get(key, "")
     if not digest or not old or digest == old:
         return None
-    names = ", ".join(sorted({value for _, value in _leaves(normal(tree)) if isinstance(value, str) and "((" in value}))
+    names = ", ".join(sorted({value for _, value in leaves(normal(tree)) if isinstance(value, str) and "((" in value}))
     return Reason(kind or key, text, names, names, line)
 
 
@@ -317,32 +316,3 @@ def _named(old: Mapping[str, str], new: Mapping[str, str], names: Iterable[str])
 
 def _disk_text(name: str, size: int) -> str:
     return f"{name} {size} MiB".strip()
-
-
-def _shown(old: Any, new: Any, *, literals: bool) -> tuple[str, str]:
-    """Paths whose values differ, with their values as far as they may be shown."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    differing = sorted(path for path in before.keys() | after.keys() if before.get(path, _leaves) != after.get(path, _leaves))
-
-    def text(leaves: Mapping[str, Any]) -> str:
-        return ", ".join(_leaf_text(path, leaves[path], literals=literals) for path in differing if path in leaves)
-
-    return text(before), text(after)
-
-
-def _leaf_text(path: str, value: Any, *, literals: bool) -> str:
-    if literals:
-        return f"{path}: {json.dumps(value)}"
-    placeholders = _PLACEHOLDER.findall(value) if isinstance(value, str) else []
-    return f"{path}: {' '.join(placeholders)}" if placeholders else path
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path and key else path or key)
-    elif isinstance(value, list) and value:
-        for position, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{position}]")
-    elif path:
-        yield path, value

@@ -9,7 +9,7 @@ from director.diagnostics import Diagnostic
 from director.errors import PlanError
 from director.manifest.model import InstanceGroup
 from director.plan import changes
-from director.plan.model import Action, Blueprint, Change, Options, PlacedInstance, Plan, Reason
+from director.plan.model import Action, Blueprint, Change, ObservedInstance, Options, PlacedInstance, Plan, Reason
 from director.plan.packages import compilations
 from director.plan.waves import group_plans
 from director.plan.wishes import Wishes
@@ -38,8 +38,8 @@ def decide(
         if deciding.wishes.touched(observed.group, observed.id, observed.index):
             owner = blueprint.obsolete_owner.get(observed.id)
             change = Change(
-                Action.DELETE, observed.group, observed.id, observed.index, observed.az, (_obsolete(owner),), None, observed,
-                released=observed.reservations)
+                Action.DELETE, observed.group, observed.id, observed.index, observed.az, (deciding.obsolete(observed, owner),), None,
+                observed, released=observed.reservations)
             (by_group[owner] if owner else removed).append(change)
     for placed in blueprint.instances:
         if placed.observed is not None or deciding.touched(placed):
@@ -198,6 +198,17 @@ class _Deciding:
         """Whether this operation is about the instance at all."""
         return self.wishes.touched(placed.spec.group, placed.spec.id, placed.spec.index)
 
+    def obsolete(self, observed: ObservedInstance, owner: str | None) -> Reason:
+        """Why nothing wants the instance any more."""
+        if owner is None:
+            return Reason("obsolete", "its instance group is not in the manifest")
+        group = self._groups[owner]
+        if observed.az not in group.azs and (observed.az or group.azs):
+            zones = ", ".join(group.azs) or "none"
+            return Reason("obsolete", f"'{observed.az or 'no AZ'}' is not among the AZs of instance group '{owner}' ({zones})",
+                          line=group.line, paths=("azs",))
+        return Reason("obsolete", f"instance group '{owner}' wants no more than {group.instances} instances", line=group.line)
+
     def _line(self, placed: PlacedInstance) -> int | None:
         return self._groups[placed.spec.group].line
 
@@ -219,7 +230,3 @@ def _awake_errands(blueprint: Blueprint) -> frozenset[str]:
     alive: Iterable[str] = (
         placed.spec.group for placed in blueprint.instances if placed.spec.lifecycle == "errand" and placed.observed and placed.observed.vm)
     return frozenset((*alive, *blueprint.request.options.errand_groups))
-
-
-def _obsolete(owner: str | None) -> Reason:
-    return Reason("obsolete", f"instance group '{owner}' no longer wants it" if owner else "its instance group is not in the manifest")

@@ -46,13 +46,16 @@ class Action(enum.StrEnum):
 class Reason:
     """Why an instance changes. `kind` is a name of the change list (planning contract, section 7): recreate, restart,
     cloud_properties, stemcell, env, network, packages, persistent_disk, configuration, job, state, dns, trusted_certs, tags,
-    or new, obsolete. `before` and `after` are short texts without secrets; `line` is the manifest line it comes from."""
+    or new, obsolete. `before` and `after` are short texts without secrets; `line` is the line of `file` it comes from (the manifest
+    where no file is named). `paths` name what differs inside (`JOB.PROPERTY`, a key of env), by which `lines.py` finds the line."""
 
     kind: str
     text: str
     before: str = ""
     after: str = ""
     line: int | None = None
+    file: str = ""
+    paths: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

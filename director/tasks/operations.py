@@ -15,6 +15,7 @@ from director.execute import (
     errands,
     export,
     fetch,
+    kept_plans,
     prepare,
     preview,
     states,
@@ -24,7 +25,7 @@ from director.execute import (
 )
 from director.execute.steps import orphan_vm
 from director.execute.variables import Manner
-from director.plan import model
+from director.plan import model, planfile
 from director.tasks.context import TaskContext
 
 Arguments = Mapping[str, Any]
@@ -77,10 +78,15 @@ def wanted_of(arguments: Arguments) -> prepare.Wanted:
         manifest=str(arguments["manifest"]), options=options_of(arguments), cloud_config_ids=tuple(pinned.get("cloud_config_ids") or ()),
         runtime_config_ids=tuple(pinned.get("runtime_config_ids") or ()),
         variables=Manner(force_latest=bool((arguments.get("options") or {}).get("force_latest_variables"))),
+        file=str((arguments.get("options") or {}).get("file") or prepare.Wanted.file),
     )
 
 
 def _deploy(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+    if arguments.get("plan"):
+        kept = planfile.of_tree(arguments["plan"])
+        manifest, file = kept_plans.opened(ctx, kept)
+        return deploy.deploy(ctx, wanted_of({"manifest": manifest, "options": {**kept.options, "file": file}}), kept)
     if (arguments.get("options") or {}).get("dry_run"):
         preview.preview(ctx, wanted_of(arguments))
         return f"/deployments/{task.deployment}"

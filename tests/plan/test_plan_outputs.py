@@ -10,13 +10,20 @@ from worlds import actions, again, applied, cloud, designed, group, hashes, job,
 
 from director.plan.changes import record, record_vm
 from director.plan.decide import decide
+from director.plan.digest import digest
 from director.plan.dns_records import blueprint_aliases, entries_of, records
-from director.plan.explain import digest, explain, to_json
-from director.plan.model import Action, ObservedVm
+from director.plan.explain import explain
+from director.plan.model import Action, ObservedVm, Plan
+from director.plan.outline import outline
+from director.plan.outline import to_json as outline_json
 from director.release.model import LinkSpec, PropertySpec, Stemcell
 
 PROPERTIES = release(job("app", properties=(PropertySpec("password"), PropertySpec("user"))))
 SECRET = "hunter2-very-secret"
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    return outline_json(outline(plan))
 
 
 def _secretive(password: str, **more: Any) -> Any:

@@ -1,19 +1,18 @@
-"""`deploy`: interpolate, upload what it names, show the difference, ask, deploy."""
+"""`deploy`: interpolate, upload what it names, show the difference, ask, deploy. With `--plan`: do exactly what a kept plan says."""
 
 from __future__ import annotations
 
 import json
+import pathlib
 from typing import Any
 
 import click
 
-from director.cli import diffs, manifest_releases, templates
+from director.cli import deploying, diffs, manifest_releases, plans, templates
 from director.cli.session import Session
 from director.cli.verb import verb
-from director.diagnostics import Diagnostic, Where
-from director.errors import ManifestError
-
-FLAGS = ("fix", "fix-releases", "recreate", "recreate-persistent-disks", "skip-upload-releases")
+from director.errors import UsageError
+from director.plan import explain, outline, planfile
 
 
 @verb(
@@ -21,34 +20,34 @@ FLAGS = ("fix", "fix-releases", "recreate", "recreate-persistent-disks", "skip-u
         "caisson -d app deploy app.yml",
         "caisson -d app deploy app.yml -o scale.yml -v instances=3",
         "caisson -d app deploy app.yml --dry-run",
+        "caisson deploy --plan plan.json",
     ),
-    optional={"--skip-drain": "*"},
+    optional=deploying.OPTIONAL,
 )
-@click.argument("path")
-@templates.options
+@click.argument("path", default="")
+@deploying.options
 @click.option("--no-redact", is_flag=True, help="Show the values of properties in the difference")
-@click.option("--recreate", is_flag=True, help="Replace all machines")
-@click.option("--recreate-persistent-disks", is_flag=True, help="Replace all persistent disks; what is on them is copied")
-@click.option("--recreate-vms-created-before", help="With --recreate: only machines older than this RFC 3339 time")
-@click.option("--fix", is_flag=True, help="Replace machines that do not answer")
 @click.option("--fix-releases", is_flag=True, help="Upload releases again even when they are there")
-@click.option("--skip-drain", multiple=True, metavar="[INSTANCE-GROUP[/INSTANCE-ID]]", help="Do not run drain scripts, of all or of these")
 @click.option("--skip-upload-releases", is_flag=True, help="Do not upload releases that the manifest names by address")
-@click.option("--canaries", help="Override the manifest: a number or N%")
-@click.option("--max-in-flight", help="Override the manifest: a number or N%")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done to which machine, and why; nothing is written")
-@click.option("--force-latest-variables", is_flag=True, help="Take the latest values of all variables")
-def command(session: Session, path: str, sources: templates.Sources, **given: Any) -> None:
+@click.option("--plan", metavar="PATH", help="Do exactly what this file of `caisson plan` says, or nothing when the world has moved since")
+def command(session: Session, path: str, sources: templates.Sources, plan: str | None, **given: Any) -> None:
     """Create or update a deployment."""
+    if plan is not None:
+        _check_alone(path, sources, given)
+        _deploy_plan(session, pathlib.Path(plan).expanduser())
+        return
+    if not path:
+        raise UsageError("Missing argument 'PATH', the manifest", suggestion="Or do what a plan says: caisson deploy --plan plan.json.")
     document = templates.evaluate(path, sources)
     name = session.deployment()
-    _check_name(document, name)
-    given.update(_config_flags(session, name))
+    deploying.check_name(document, name)
+    given.update(deploying.config_flags(session, name))
     if not given["skip_upload_releases"] and not given["dry_run"]:
         document = manifest_releases.upload(session, document, fix=given["fix_releases"])
-    options = _options(given)
+    options = deploying.query(given, document)
     if given["dry_run"]:
-        _preview(session, name, document.text, options)
+        preview(session, session.client.plan_deployment(name, document.text, options))
         return
     found = session.client.diff_deployment(name, document.text, redact=not given["no_redact"])
     if found.get("error"):
@@ -59,65 +58,33 @@ def command(session: Session, path: str, sources: templates.Sources, **given: An
     session.follow(session.client.deploy(document.text, {**options, "context": context}))
 
 
-def _check_name(document: templates.Evaluated, name: str) -> None:
-    tree = document.tree
-    told = tree.get("name") if isinstance(tree, dict) else None
-    if told is not None and str(told) != name:
-        where = Where(document.file, document.line(("name",)), "name")
-        raise ManifestError(
-            Diagnostic(
-                f"Expected manifest to specify deployment name '{name}' but was '{told}'",
-                where=where,
-                suggestion=f"Deploy it with -d {told}, or change the manifest's name.",
-            )
-        )
-
-
-def _config_flags(session: Session, name: str) -> dict[str, bool]:
-    """What configs of type `deploy` switch on for this deployment. Source: manifest contract, section 17."""
-    from director.cli.client import DirectorError
-    from director.manifest.load import load_yaml
-
-    try:
-        found = session.client.configs({"latest": "true", "limit": 1, "type": "deploy"})
-    except DirectorError as error:
-        if error.status in (0, 401):
-            raise
-        return {}
-    switched: dict[str, bool] = {}
-    for config in found:
-        tree = load_yaml(str(config["content"]), f"deploy config '{config['name']}'").tree
-        if not isinstance(tree, dict):
-            continue
-        include, exclude = tree.get("include"), tree.get("exclude")
-        if include and exclude:
-            session.ui.line(f"Ignoring config of type 'deploy' (name: '{config['name']}'): it has both 'include' and 'exclude'")
-            continue
-        if (include and name not in include) or (exclude and name in exclude):
-            continue
-        session.ui.line(f"Using deployment flags from config of type 'deploy' (name: '{config['name']}')")
-        switched.update({str(flag).replace("-", "_"): True for flag in tree.get("flags") or [] if flag in FLAGS})
-    return switched
-
-
-def _options(given: dict[str, Any]) -> dict[str, Any]:
-    """The query of the request. Source: director API contract, section 6.1."""
-    same = (
-        "recreate",
-        "recreate_persistent_disks",
-        "recreate_vms_created_before",
-        "fix",
-        "canaries",
-        "max_in_flight",
-        "force_latest_variables",
-    )
-    return {**{key: given[key] for key in same}, "skip_drain": ",".join(given["skip_drain"]) or None}
-
-
-def _preview(session: Session, name: str, text: str, options: dict[str, Any]) -> None:
-    found = session.client.plan_deployment(name, text, options)
+def preview(session: Session, found: dict[str, Any]) -> None:
+    """Show what a deploy would do."""
     if session.flags.json:
-        session.ui.block(json.dumps(found.get("plan"), indent=2, sort_keys=True))
+        plans.show_json(session.ui, found.get("plan"))
         return
-    session.ui.block(str(found.get("text") or "").rstrip("\n") + "\n", kind="text")
+    plans.show(session.ui, str(found.get("text") or ""))
     session.ui.line("Nothing was changed.")
+
+
+def _check_alone(path: str, sources: templates.Sources, given: dict[str, Any]) -> None:
+    """A plan file says all there is to say."""
+    beside = [f"--{name.replace('_', '-')}" for name, value in sorted(given.items()) if value]
+    beside += [path] if path else []
+    beside += ["variables and ops files"] if not sources.empty else []
+    if beside:
+        raise UsageError(
+            f"--plan stands alone, without {', '.join(beside)}",
+            suggestion="A plan file holds the manifest and all options. Give them to `caisson plan` instead.")
+
+
+def _deploy_plan(session: Session, path: pathlib.Path) -> None:
+    kept, tree = plans.load(path)
+    planfile.check(kept, str(session.client.info().get("uuid") or ""), session.flags.deployment)
+    session.ui.line(f"Using deployment '{kept.deployment}'")
+    if session.flags.json:
+        plans.show_json(session.ui, outline.to_json(kept.plan))
+    else:
+        plans.show(session.ui, explain.explain(kept.plan))
+    session.ui.confirm()
+    session.follow(session.client.deploy_plan(tree))

@@ -10,6 +10,8 @@ from director.cli.session import Session
 from director.cli.tables import Table
 from director.cli.verb import verb
 from director.cli.verbs.tasks import when
+from director.plan.explain import reason_text
+from director.plan.outline import reason_of
 
 
 def row_of(event: dict[str, Any]) -> tuple[Any, ...]:
@@ -20,7 +22,12 @@ def row_of(event: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(_item(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _item(value: Any) -> str:
+    """Reasons of our own director as `caisson why` tells them."""
+    return reason_text(reason_of(value)) if isinstance(value, dict) and "kind" in value else str(value)
 
 
 HEADER = ("ID", "Time", "User", "Action", "Object Type", "Object Name", "Task ID", "Deployment", "Instance", "Context", "Error")

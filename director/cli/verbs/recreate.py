@@ -14,7 +14,6 @@ from director.cli.verb import verb
 @state_change.skip_drain
 @click.option("--fix", is_flag=True, help="Replace machines that do not answer too")
 @click.option("--vms-created-before", help="Only machines older than this RFC 3339 time")
-@click.option("--dry-run", is_flag=True, help="Change nothing; the task shows what it would do")
 def command(
     session: Session,
     slug: str,

@@ -5,7 +5,8 @@ Source: planning contract, section 16.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from director.errors import CaissonError
 from director.execute.context import Context
@@ -13,6 +14,7 @@ from director.execute.progress import Step
 from director.execute.steps import disks, scripts
 from director.execute.steps.delete_vm import delete_vm
 from director.execute.steps.orphan_vm import orphan_vm
+from director.execute.telling import recorded
 from director.machine.agent import Agent
 from director.plan import changes, model
 from director.state.vms import VmRow
@@ -20,11 +22,12 @@ from director.state.vms import VmRow
 
 def delete_instance(
     ctx: Context, observed: model.ObservedInstance, step: Step, *, env: Mapping[str, str], skip_drain: bool = False, force: bool = False,
+    reasons: Sequence[model.Reason] = (),
 ) -> None:
     """`env` tells scripts what becomes of VM, instance and deployment. `force` goes on past a machine that does not do as it should;
-    the cloud must still confirm. May be repeated after a crash at any point."""
+    the cloud must still confirm. `reasons` are recorded. May be repeated after a crash at any point."""
     name = f"{observed.group}/{observed.id}"
-    with ctx.event("delete", "instance", name, instance=name, context={"az": observed.az}):
+    with ctx.event("delete", "instance", name, instance=name, context=facts_of(ctx, observed, reasons)):
         vm = ctx.store.vms.active_of(observed.id)
         if vm is not None:
             agent = _stopped(ctx, vm, observed, step, env, skip_drain=skip_drain, force=force)
@@ -38,6 +41,11 @@ def delete_instance(
         for disk in ctx.store.disks.of_instance(observed.id):
             disks.orphan(ctx, disk, observed.deployment, name)
         ctx.store.instances.delete(observed.id)
+
+
+def facts_of(ctx: Context, observed: model.ObservedInstance, reasons: Sequence[model.Reason]) -> dict[str, Any]:
+    """What the event of a deletion tells of the instance."""
+    return {"az": observed.az, "index": observed.index, **recorded(ctx, reasons)}
 
 
 def _stopped(

@@ -13,6 +13,7 @@ from director.execute.steps import blobs, disks, scripts
 from director.execute.steps.create_vm import create_vm
 from director.execute.steps.delete_vm import delete_vm
 from director.execute.steps.spare_vm import agent_of, swap
+from director.execute.telling import recorded
 from director.machine.agent import Agent
 from director.plan import model, settings
 from director.plan.model import Action
@@ -20,7 +21,9 @@ from director.plan.model import Action
 
 def update_instance(ctx: Context, prepared: Prepared, change: model.Change, step: Step, *, canary: bool) -> None:
     """Do the change, with its event. A failure leaves the instance dirty; the next deploy begins it again."""
-    facts = {"az": change.az, "changes": [reason.kind for reason in change.reasons]}
+    facts = {"az": change.az, "index": change.index, **recorded(ctx, change.reasons)}
+    if change.migrated_from:
+        facts["migrated_from"] = change.migrated_from
     with ctx.event(event_action(change), "instance", change.name, instance=change.name, context=facts):
         ctx.store.instances.update(change.id, dirty=True)
         if change.action is Action.METADATA:

@@ -1,0 +1,48 @@
+"""Whether two plans do the same. A digest is keyed, since what it is made of holds literal secrets of manifests."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+
+from director.plan.model import Action, Change, Plan, Tree
+from director.plan.outline import outline, to_json
+
+
+def digest(plan: Plan, key: bytes = b"", *, specs: bool = True) -> str:
+    """`sha256:HEX`. Equal for plans that do the same for the same reasons to the same specs. Not counted: places of reasons, what the
+    machines' processes are called, warnings, how long it takes, and which packages are compiled already, since others may compile them
+    meanwhile. `specs=False` leaves out what instances should be, and counts only what is done to them."""
+    shape = to_json(outline(plan))
+    kept = {name: shape[name] for name in ("deployment", "removed_groups", "runs")}
+    changes = []
+    for change in shape["changes"]:
+        changes.append({name: value for name, value in change.items() if name != "processes"} | {
+            "reasons": [[item["kind"], item["text"], item["before"], item["after"]] for item in change.get("reasons", ())]})
+    text = json.dumps([kept, changes, list(_specs(plan)) if specs else []], sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _specs(plan: Plan) -> Iterator[str]:
+    """What the changed instances should be, with placeholders unresolved. Jobs are shared by the instances of a group, and are digested
+    once for them."""
+    jobs: dict[int, str] = {}
+    for change in plan.changes:
+        if change.action is Action.KEEP or change.spec is None:
+            continue
+        spec = change.spec
+        if id(spec.jobs) not in jobs:
+            jobs[id(spec.jobs)] = _sha256([dataclasses.asdict(job) for job in spec.jobs])
+        yield _sha256([jobs[id(spec.jobs)], _without_jobs(change)])
+
+
+def _without_jobs(change: Change) -> Tree:
+    assert change.spec is not None
+    return dataclasses.replace(change.spec, jobs=()).to_dict()
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, separators=(",", ":")).encode()).hexdigest()
