@@ -11,6 +11,7 @@ from director.plan.model import Action, GroupPlan, Wave
 from director.plan.outline import Entry, Expected, Outline
 
 COMPILE, CREATE_VM, DELETE = "compile", "create vm", "delete"
+_MADE_OF: Mapping[str, tuple[str, ...]] = {"update": ("create",), "recreate": (CREATE_VM, "create")}
 PARALLEL = 32
 """Machines made at once when the number is not limited. Source: planning contract, section 1, step 10."""
 
@@ -36,7 +37,7 @@ def expected(told: Outline, past: Iterable[Took]) -> Outline:
     for run in told.runs:
         seconds += max(adding.group(group, entries) for group in run)
     unknown = tuple(dict.fromkeys(adding.unknown))
-    return dataclasses.replace(told, expected=Expected(round(seconds, 1), unknown, adding.learned or not unknown))
+    return dataclasses.replace(told, expected=Expected(round(seconds, 3), unknown, adding.learned or not unknown))
 
 
 class _Adding:
@@ -74,12 +75,22 @@ class _Adding:
         return math.ceil(len(each) / parallel) * max(each) if each else 0.0
 
     def _took(self, step: str, what: str, *, alike: bool = True) -> float:
-        known = self._own.get((step, what)) or (self._all.get(step) if alike else None)
-        if not known:
+        """What was never done to a group in this way is made of what was: to bring jobs to a new machine and start them is an update too,
+        with a new machine it is a recreation."""
+        found = self._median(step, what, alike)
+        if found is None:
+            parts = [self._median(part, what, alike) for part in _MADE_OF.get(step, ())]
+            known = [part for part in parts if part is not None]
+            found = sum(known) if parts and len(known) == len(parts) else None
+        if found is None:
             self.unknown.append(f"{step} {what}")
             return 0.0
         self.learned = True
-        return statistics.median(known)
+        return found
+
+    def _median(self, step: str, what: str, alike: bool) -> float | None:
+        known = self._own.get((step, what)) or (self._all.get(step) if alike else None)
+        return statistics.median(known) if known else None
 
 
 def _step(entry: Entry) -> str:

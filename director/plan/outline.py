@@ -179,7 +179,7 @@ def to_json(told: Outline) -> Tree:
         "errands": [dataclasses.asdict(item) for item in told.errands],
         "summary": {"actions": counts(told.entries), "azs": per_az(told.entries), "empty": told.is_empty},
         "expected": None if told.expected is None else {
-            "seconds": round(told.expected.seconds, 1), "unknown": list(told.expected.unknown), "learned": told.expected.learned},
+            "seconds": told.expected.seconds, "unknown": list(told.expected.unknown), "learned": told.expected.learned},
         "warnings": list(told.warnings),
     }
 
