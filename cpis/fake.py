@@ -6,6 +6,7 @@ real time unless the `sleep` given does: the same calls in the same order give t
 `config` (all optional):
 
     state_file   path of a JSON file; the cloud is read from it and written to it after each effect, so it survives the director
+    state_dir    a folder for that file (`cloud.json`), as directors name it to the CPI of their own cloud
     director     mark of what this director owns (default `fake`); `owned` answers that only
     latency      seconds by method, `default` for the others: {create_vm: 2.0, default: 0.05}
     limits       {vms: 10, disks: 20, snapshots: 5}; beyond them Quota is raised
@@ -45,7 +46,7 @@ from cpis.contract import (
     VmResources,
 )
 
-_KEYS = frozenset({"state_file", "director", "latency", "limits", "largest", "faults"})
+_KEYS = frozenset({"state_file", "state_dir", "director", "latency", "limits", "largest", "faults"})
 _VM_KEYS = frozenset({"cpu", "ram", "ephemeral_disk", "instance_type", "privileged", "memory", "cpus"})
 _LARGEST = {"cpu": 64, "ram_mib": 262_144, "ephemeral_disk_size_mib": 1_048_576}
 _LONGEST_VALUE = 255
@@ -106,7 +107,8 @@ class FakeCpi:
         self._limits = dict(config.get("limits", {}))
         self._largest = {**_LARGEST, **config.get("largest", {})}
         self.faults = [fault if isinstance(fault, Fault) else Fault(**fault) for fault in config.get("faults", [])]
-        self._file = Path(config["state_file"]) if config.get("state_file") else None
+        file = config.get("state_file") or (Path(config["state_dir"]) / "cloud.json" if config.get("state_dir") else "")
+        self._file = Path(file) if file else None
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.RLock()

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import director
@@ -53,7 +53,15 @@ def run(config: DirectorConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     _log_to_stderr()
-    parts = Parts.make(config)
+    with serving(Parts.make(config)) as https:
+        logging.getLogger(__name__).info("listening on %s:%s", *https.address)
+        stop.wait()
+
+
+@contextlib.contextmanager
+def serving(parts: Parts) -> Iterator[server.HttpsServer]:
+    """API and tasks of a director, for the block; its parts are closed at the end."""
+    config = parts.config
     queue = Tasks(
         parts.store, config.state, operations.handlers(parts.of_task), workers=config.workers, redactor=parts.redactor,
         afterwards=memory.give_back)
@@ -75,12 +83,13 @@ def run(config: DirectorConfig) -> None:
         parts.store, lambda kind, what: queue.create(operations.KINDS[kind].type, {"kind": kind}, what, user=schedule.USER))
     timed.start()
     https.start()
-    logging.getLogger(__name__).info("listening on %s:%s", *https.address)
-    stop.wait()
-    https.stop()
-    timed.stop()
-    queue.stop(STOP_SECONDS)
-    parts.close()
+    try:
+        yield https
+    finally:
+        https.stop()
+        timed.stop()
+        queue.stop(STOP_SECONDS)
+        parts.close()
 
 
 def _log_to_stderr() -> None:

@@ -73,8 +73,9 @@ def test_a_wrong_fault_is_refused(fault: dict[str, str]) -> None:
         FakeCpi({"faults": [fault]})
 
 
-def test_the_cloud_outlives_the_director(tmp_path: Path) -> None:
-    config = {"state_file": str(tmp_path / "cloud.json")}
+@pytest.mark.parametrize("key", ["state_file", "state_dir"])
+def test_the_cloud_outlives_the_director(tmp_path: Path, key: str) -> None:
+    config = {key: str(tmp_path / "cloud")}
     first = FakeCpi(config, clock=lambda: 7.0)
     first.create_stemcell("", {}, "s")
     vm = first.create_vm(request("a"))
