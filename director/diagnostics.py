@@ -6,7 +6,6 @@ A layer collects `Diagnostic`s in a `Diagnostics` and raises once, with all of t
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Iterator
 
 
@@ -120,6 +119,8 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that looks most like `word`, or None when none is near."""
+    import difflib  # only where something is wrong: commands start faster without
+
     found = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
     return found[0] if found else None
 

@@ -7,9 +7,6 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from director.cli import client as client_module
-from director.cli import settings as settings_module
-from director.cli.client import Client, Endpoint
 from director.cli.ui import Ui
 from director.diagnostics import did_you_mean
 from director.errors import UsageError
@@ -18,6 +15,8 @@ if TYPE_CHECKING:
     import httpx
 
     from director.cli import follow
+    from director.cli.client import Client, Endpoint
+    from director.cli.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +43,25 @@ class Session:
 
     def __init__(self, flags: Flags, ui: Ui, environ: Mapping[str, str], connect: Callable[[Endpoint], httpx.Client] | None = None) -> None:
         self.flags, self.ui, self.environ = flags, ui, environ
-        self.settings = settings_module.Settings(pathlib.Path(flags.config).expanduser())
-        self._connect = connect or client_module.connect
+        self._connect = connect
+        self._settings: Settings | None = None
         self._client: Client | None = None
         self._opened: list[httpx.Client] = []
 
+    @property
+    def settings(self) -> Settings:
+        """The file of `--config`. Like HTTP it is imported when it is needed: `int` needs neither."""
+        if self._settings is None:
+            from director.cli.settings import Settings
+
+            self._settings = Settings(pathlib.Path(self.flags.config).expanduser())
+        return self._settings
+
     def endpoint(self, environment: str = "") -> Endpoint:
         """Where `-e` points to. Raises UsageError when nothing is named or the CA file cannot be read."""
+        from director.cli.client import Endpoint
+        from director.cli.settings import address_of
+
         name = environment or self.flags.environment
         if not name:
             aliases = [str(entry["alias"]) for entry in self.settings.entries() if entry.get("alias")]
@@ -59,7 +70,7 @@ class Session:
         entry = self.settings.find(name) or {}
         url = str(entry.get("url") or name)
         self._check_name(name, entry)
-        host, port = settings_module.address_of(url)
+        host, port = address_of(url)
         client = self.flags.client
         return Endpoint(
             host,
@@ -86,9 +97,11 @@ class Session:
         return self._client
 
     def client_of(self, endpoint: Endpoint) -> Client:
-        http = self._connect(endpoint)
+        from director.cli import client
+
+        http = (self._connect or client.connect)(endpoint)
         self._opened.append(http)
-        return Client(http, endpoint.user, endpoint.secret)
+        return client.Client(http, endpoint.user, endpoint.secret)
 
     def close(self) -> None:
         """End all connections."""

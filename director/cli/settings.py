@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import tempfile
 from typing import Any
 
 from director.errors import UsageError
@@ -78,6 +77,8 @@ class Settings:
         return self._tree
 
     def _save(self, tree: dict[str, Any]) -> None:
+        import tempfile
+
         import yaml
 
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

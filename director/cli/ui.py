@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from director.cli import tables
 from director.errors import UsageError
+
+if TYPE_CHECKING:
+    from director.cli import tables
 
 LOOKS: dict[str, dict[str, Any]] = {"bad": {"fg": "red"}, "good": {"fg": "green"}, "warn": {"fg": "yellow"}, "strong": {"bold": True}}
 
@@ -100,6 +102,8 @@ class Ui:
         self._last = "line"
 
     def table(self, table: tables.Table) -> None:
+        from director.cli import tables
+
         chosen = tables.select(table, self._columns)
         if self.manner == "json":
             self._tables.append(tables.to_json(chosen))

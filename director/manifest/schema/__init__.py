@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import importlib.resources
 from collections.abc import Mapping
@@ -41,6 +40,8 @@ class Section:
 
     def near(self, word: str, cutoff: float) -> str | None:
         """The key that looks most like `word`."""
+        import difflib  # only where something is wrong
+
         found = difflib.get_close_matches(word, list(self.keys), n=1, cutoff=cutoff)
         return found[0] if found else None
 
