@@ -51,6 +51,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     )),
     ("Releases and stemcells", (
         Entry("create-release", "create_release", "Make a release archive of a release directory", ("cr",)),
+        Entry("lint", "lint", "Find mistakes in a release directory, here"),
+        Entry("template", "template", "Fill in one template with a context, here"),
         Entry("upload-release", "upload_release", "Upload a release", ("ur",)),
         Entry("releases", "releases", "List releases", ("rs",)),
         Entry("inspect-release", "inspect_release", "List the jobs and packages of a release"),

@@ -22,3 +22,15 @@ class Source:
 
 
 Outcome = str | Failure
+
+
+def engine_of(source: str, text: str, *, jinja_around: bool) -> str:
+    """`jinja`, `erb`, or `text` for what no engine need see.
+
+    Monit files carry no engine in their name: they are Jinja2 where they look like it and the job has Jinja2 templates (`jinja_around`).
+    """
+    if source.endswith(".j2"):
+        return "jinja"
+    if "<%" in text:
+        return "erb"
+    return "jinja" if source.endswith("monit") and jinja_around and any(mark in text for mark in ("{{", "{%")) else "text"

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jinja2
+import jinja2.nodes
 import jinja2.sandbox
 import yaml
 
@@ -47,6 +48,11 @@ class Jinja:
             return template.render(_names(document))
         except Exception as error:  # a template may make anything fail; which line it was is all we can know
             return Failure(_message(error), _line(error, source.file))
+
+    def parsed(self, source: Source) -> jinja2.nodes.Template | Failure:
+        """The template's syntax tree, or why it cannot be compiled."""
+        found = self._template(source)
+        return found if isinstance(found, Failure) else self._environment.parse(source.text, source.file, source.file)
 
     def _template(self, source: Source) -> jinja2.Template | Failure:
         found = self._compiled.get(source)

@@ -11,7 +11,7 @@ from typing import Any
 
 from director.render import report, schema
 from director.render.context import context_of, link_document
-from director.render.engine import Failure, Outcome, Source
+from director.render.engine import Failure, Outcome, Source, engine_of
 from director.render.erb import Erb, Work
 from director.render.jinja import Jinja
 from director.render.model import DnsIds, RenderedFile, RenderedInstance, RenderedJob, RenderJob, RenderRequest, Template, Tree
@@ -70,8 +70,9 @@ class Renderer:
     def render_text(self, file: str, text: str, document: Mapping[str, Any]) -> Outcome:
         """Fill in one template (`*.j2` is Jinja2, else ERB) with a context document, as the reference's template tool does."""
         source = Source(file, text)
-        if file.endswith(".j2"):
-            return self._jinja.fill_in(source, document)
+        engine = engine_of(file, text, jinja_around=False)
+        if engine != "erb":
+            return self._jinja.fill_in(source, document) if engine == "jinja" else text
         spec, links = _split(document)
         return self._erb.fill_in([Work(file, spec, links, [source])])[0][0]
 
@@ -200,15 +201,7 @@ def _templates(job: RenderJob) -> list[Template]:
 
 
 def _engine(template: Template, job: RenderJob) -> str:
-    """Monit files carry no engine in their name: they are Jinja2 where they look like it and the job has Jinja2 templates."""
-    if template.source.endswith(".j2"):
-        return "jinja"
-    if "<%" in template.text:
-        return "erb"
-    is_monit = template.source.endswith(MONIT)
-    if is_monit and any(mark in template.text for mark in ("{{", "{%")) and any(item.source.endswith(".j2") for item in job.templates):
-        return "jinja"
-    return "text"
+    return engine_of(template.source, template.text, jinja_around=any(item.source.endswith(".j2") for item in job.templates))
 
 
 def _split(document: Mapping[str, Any]) -> tuple[bytes, bytes]:

@@ -1,8 +1,6 @@
-"""`docs`: the annotated examples that the validator reads too."""
+"""`docs`: the annotated sections of manifests and configs, from the files that the validator reads too."""
 
 from __future__ import annotations
-
-import importlib.resources
 
 import click
 
@@ -12,16 +10,23 @@ from director.diagnostics import did_you_mean
 from director.errors import NotFoundError
 
 
-@verb(examples=("caisson docs", "caisson docs instance_group"))
+@verb(examples=("caisson docs", "caisson docs instance_group", "caisson docs manifest.instance_groups.networks"))
 @click.argument("section", required=False)
 def command(session: Session, section: str | None) -> None:
-    """Show an annotated example of a part of a manifest or config; without SECTION list them."""
-    folder = importlib.resources.files("director.manifest") / "schema"
-    known = sorted(item.name.removesuffix(".yml") for item in folder.iterdir() if item.name.endswith(".yml"))
+    """Show an annotated example of a part of a manifest or config; without SECTION list them.
+
+    SECTION is a name from the list, the key it stands below, or a path of keys.
+    """
+    from director.cli import tables
+    from director.manifest import schema
+
     if section is None:
-        session.ui.block("\n".join(known) + "\n", kind="text")
+        rows = tuple((name, schema.section(name).about) for name in schema.sections())
+        session.ui.table(tables.Table("sections", ("Section", "About"), rows))
         return
-    name = section.replace("-", "_")
-    if name not in known:
-        raise NotFoundError(f"There is no section '{section}'", suggestion=did_you_mean(name, known) or f"There are: {', '.join(known)}.")
-    session.ui.block((folder / f"{name}.yml").read_text("utf-8"), kind="text")
+    found = schema.named(section)
+    if not found:
+        last = section.replace("-", "_").replace("/", ".").rpartition(".")[2]
+        hint = did_you_mean(last, schema.words()) or f"There are: {', '.join(schema.sections())}."
+        raise NotFoundError(f"There is no section '{section}'", suggestion=hint)
+    session.ui.block("\n".join(schema.describe(name) for name in found), kind="text")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.resources
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,10 +66,33 @@ def sections() -> list[str]:
     return sorted(item.name.removesuffix(".yml") for item in importlib.resources.files(__package__).iterdir() if item.name.endswith(".yml"))
 
 
+def named(word: str) -> list[str]:
+    """The sections that a person means: by name (`instance_group`), by the key they stand below (`instance_groups`, which for `networks`
+    are several), or by a path of keys (`manifest.instance_groups.jobs`). None when there are none."""
+    first, *rest = [step.removesuffix("[]") for step in re.split(r"[./]", word.replace("-", "_"))]
+    below = [key.of for name in sections() for key in section(name).keys.values() if key.name == first and key.of]
+    found = [first] if first in sections() else sorted(set(below))
+    for step in rest:
+        keys = [section(name).keys.get(step) for name in found]
+        found = sorted({key.of for key in keys if key is not None and key.of})
+    return found
+
+
+def words() -> list[str]:
+    """All single words that `named` knows."""
+    keys = {key.name for name in sections() for key in section(name).keys.values() if key.of}
+    return sorted(keys.union(sections()))
+
+
+def _above(name: str) -> list[str]:
+    return sorted(f"{other}.{key.name}" for other in sections() for key in section(other).keys.values() if key.of == name)
+
+
 def describe(name: str) -> str:
-    """A section as an annotated example, with the sections below it named. Raises KeyError for a name that is none."""
+    """A section as an annotated example, with the sections above and below it named. Raises KeyError for a name that is none."""
     found = section(name)
-    lines = [f"# {found.about}", ""]
+    above = _above(name)
+    lines = [f"# {name}: {found.about}", *([f"# Stands below {', '.join(above)}."] if above else []), ""]
     for key in found.keys.values():
         notes = [key.type + (f", see {key.of}" if key.of else "")]
         if key.required:
