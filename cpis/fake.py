@@ -223,11 +223,12 @@ class FakeCpi:
         taken = {shape["ip"]: vm["cid"] for vm in self._of("vm") for shape in vm["networks"]}
         result = []
         for network in networks:
-            ip = network.ip or next(str(host) for host in IPv4Network(_DYNAMIC_RANGE).hosts() if str(host) not in taken)
-            if ip in taken:
-                raise Conflict(f"the address {ip} is in use by {taken[ip]}", resource=ip)
-            taken[ip] = "this machine"
-            result.append(dataclasses.replace(network, ip=ip))
+            if not network.ip:
+                network = _chosen(network, taken)
+            if network.ip in taken:
+                raise Conflict(f"the address {network.ip} is in use by {taken[network.ip]}", resource=network.ip)
+            taken[network.ip] = "this machine"
+            result.append(network)
         return tuple(result)
 
     def delete_vm(self, cid: str) -> None:
@@ -362,6 +363,14 @@ class FakeCpi:
                     disk["vm"] = ""
             self._resources.pop(cid, None)
             self._save()
+
+
+def _chosen(network: Network, taken: Mapping[str, str]) -> Network:
+    """The next address of the range that this cloud gives by itself; its first one is the gateway."""
+    whole = IPv4Network(_DYNAMIC_RANGE)
+    gateway = str(whole[1])
+    ip = next(text for host in whole.hosts() if (text := str(host)) not in taken and text != gateway)
+    return dataclasses.replace(network, ip=ip, prefix_length=whole.prefixlen, gateway=gateway)
 
 
 def _clean(metadata: Mapping[str, Any]) -> dict[str, str]:
