@@ -11,6 +11,7 @@ What is undefined is an error. Blocks on their own line leave no empty line. Sou
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import traceback
@@ -33,7 +34,8 @@ class Jinja:
 
     def __init__(self, *, cache_size: int = 4000) -> None:
         self._environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-            undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True, autoescape=False
+            undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True, autoescape=False,
+            finalize=_printable,
         )
         self._environment.filters.update(json=_json, tojson=_json, yaml=_yaml, quote=_quote)
         self._compiled: dict[Source, jinja2.Template | Failure] = {}
@@ -143,6 +145,14 @@ def _names(document: Mapping[str, Any]) -> dict[str, Any]:
         "p": reader.p, "has_p": reader.has_p, "link": link, "has_link": has_link, "spec": document, "properties": properties,
         "name": job.get("name") if isinstance(job, Mapping) else None, "index": document.get("index"),
     }
+
+
+def _printable(value: Any) -> Any:
+    """What `{{ }}` prints: a method that nobody called would print where it is in memory, which is another place each time."""
+    if inspect.isroutine(value):
+        name = getattr(value, "__name__", "this")
+        raise TypeError(f"'{name}' is a method: write {name}()")
+    return value
 
 
 def _json(value: Any, indent: int | None = None) -> str:

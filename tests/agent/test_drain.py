@@ -50,6 +50,17 @@ def test_a_dynamic_drain_is_asked_again(machine: Machine) -> None:
     assert second[:3] == ["job_check_status hash_unchanged", '{"persistent_disk": 1024}', "unset"]
 
 
+def test_a_drain_may_ask_for_more_time_and_end_with_a_wait(machine: Machine) -> None:
+    """Planning contract, section 27, row 26."""
+    count = machine.root / "count"
+    answer = f"case $(cat {count} 2>/dev/null) in x|'') echo -5;; *) echo 3;; esac; printf x >> {count}"
+    folder = machine.job("a", drain=RECORD + answer)
+    machine.spec("a")
+    drain.run(machine.call(), "shutdown")
+    assert machine.slept == [5, 5, 3]
+    assert [call[0] for call in calls(folder)] == ["job_shutdown hash_unchanged", *["job_check_status hash_unchanged"] * 2]
+
+
 @pytest.mark.parametrize("output", ["", "soon", "1.5", "1 2"])
 def test_anything_but_one_integer_fails(machine: Machine, output: str) -> None:
     machine.job("a", drain=f"printf '{output}'; echo why >&2")

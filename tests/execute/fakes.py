@@ -398,6 +398,15 @@ def _detail(action: str, arguments: Tree) -> str:
     return ""
 
 
+def rendered(machine: Machine, name: str) -> str:
+    """A file below `jobs` that was rendered for the machine."""
+    digest = machine.spec["rendered_templates_archive"]["sha256"]
+    with tarfile.open(fileobj=io.BytesIO(machine.files[f"{BLOBS}/{digest}"]), mode="r:gz") as archive:
+        file = archive.extractfile(next(member for member in archive if member.name.endswith(name)))
+        assert file is not None
+        return file.read().decode()
+
+
 class Log:
     """Progress kept in lists: steps as `STAGE: TASK`."""
 

@@ -17,7 +17,7 @@ RELEASE = {
     "jobs/web/spec": "name: web\ntemplates: {web.json.j2: config/web.json}\npackages: [app]\nproperties: {greeting: {default: hello}}\n"
                      "consumes: [{name: db, type: db}]\n",
     "jobs/web/monit": "check process web\n",
-    "jobs/web/templates/web.json.j2": "{{ p('greeting') }} {{ link('db').address }}\n",
+    "jobs/web/templates/web.json.j2": "{{ p('greeting') }} {% for db in link('db').instances %}{{ db.address }} {% endfor %}\n",
     "jobs/db/spec": "name: db\ntemplates: {db.json.j2: config/db.json}\npackages: [lib]\nproperties: {password: {default: ''}}\n"
                     "provides: [{name: db, type: db}]\n",
     "jobs/db/monit": "check process db\n",

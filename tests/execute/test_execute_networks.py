@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 import pytest
-from fakes import Machine, World
+from fakes import Machine, World, rendered
 
 from director.errors import AgentError
-from director.machine.agent import BLOBS
 
 CLOUD = """
 azs: [{name: z1}]
@@ -57,12 +54,7 @@ def cloudy(world: World) -> World:
 
 def content(machine: Machine) -> str:
     """What the job's template became on the machine."""
-    digest = machine.spec["rendered_templates_archive"]["sha256"]
-    with tarfile.open(fileobj=io.BytesIO(machine.files[f"{BLOBS}/{digest}"]), mode="r:gz") as archive:
-        found = next(member for member in archive if member.name.endswith("addr/config/addr"))
-        file = archive.extractfile(found)
-        assert file is not None
-        return file.read().decode()
+    return rendered(machine, "addr/config/addr")
 
 
 def address(world: World, machine: Machine) -> str:

@@ -70,6 +70,7 @@ BAD = {
     "{{ properties.q.r }}": "line 1: ",
     "{{ link('cache') }}": "line 1: Can't find link 'cache'",
     "{{ link('db').address(azs=['z9']) }}": "line 1: Unknown AZ: 'z9'",
+    "{{ link('db').address }}": "line 1: TypeError: 'address' is a method: write address()",
     "x\n{% if %}": "line 2: Expected an expression",
     "{{ ''.__class__.__mro__ }}": "line 1: access to attribute '__class__'",
     "{% set _ = properties.update({'a': 1}) %}": "line 1: ",
