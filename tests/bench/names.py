@@ -8,10 +8,12 @@ import struct
 import time
 from collections.abc import Callable
 
-from director.guest.dns import health
 from director.guest.dns.aliases import Aliases
-from director.guest.dns.local import Local
-from director.guest.dns.records import load
+from director.guest.dns.chain import Chain, Parts
+from director.guest.dns.health import Off
+from director.guest.dns.loading import load
+from director.guest.dns.lookup import Lookup
+from director.guest.dns.loop import Loop
 from director.guest.dns.server import Resolver
 from tests.bench.rows import Row
 from tests.bench.world import World
@@ -27,7 +29,7 @@ def resolver(world: World) -> list[Row]:
     rows = []
     for count in (100, 10_000):
         packets = [_question(f"id-{number}.web.default.app.bosh") for number in range(count)]
-        asked = Resolver(_local(count), None)  # one resolver as on a machine: its prepared answers are part of it
+        asked = Resolver(_chain(count))  # one resolver as on a machine: its prepared answers are part of it
         answers: list[bytes] = []
 
         def ours(packet: bytes, asked: Resolver = asked, answers: list[bytes] = answers) -> None:
@@ -53,13 +55,13 @@ def _microseconds(answer: Callable[[bytes], None], packets: list[bytes]) -> floa
     return 1e6 * (time.process_time() - started) / QUERIES
 
 
-def _local(count: int) -> Local:
+def _chain(count: int) -> Chain:
     infos = [
         [f"id-{n}", str(n), "web", ["1"], "z1", "1", "default", "1", "app", str(ipaddress.ip_address(0x0A000000 + n)), "bosh", f"a-{n}", n]
         for n in range(count)
     ]
     records = load(json.dumps({"version": 1, "records": [], "record_keys": KEYS, "record_infos": infos, "aliases": {}}))
-    return Local(records, Aliases({}, records), states=health.off, reverse=False)
+    return Chain(Parts(Lookup(records, Aliases({}, records), Off(), Loop().later)))
 
 
 def _question(name: str) -> bytes:

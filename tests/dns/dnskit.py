@@ -11,10 +11,17 @@ from typing import Any
 
 from director.guest.dns import health
 from director.guest.dns.aliases import Aliases
-from director.guest.dns.local import Local
-from director.guest.dns.records import load
+from director.guest.dns.chain import Chain, Parts
+from director.guest.dns.forwarding import Forwarder
+from director.guest.dns.handlers import Handler
+from director.guest.dns.handlers.recursion import Recursion
+from director.guest.dns.loading import load
+from director.guest.dns.lookup import Lookup
+from director.guest.dns.loop import Loop
+from director.guest.dns.records import Record
 from director.guest.dns.server import Resolver
-from director.guest.dns.upstream import Upstream
+from director.guest.dns.servers import Servers
+from director.guest.dns.upstream import Pool
 
 KEYS = [
     "id", "num_id", "instance_group", "group_ids", "az", "az_id", "network", "network_id", "deployment", "ip", "domain", "agent_id",
@@ -42,12 +49,57 @@ def records_text(rows: Sequence[Any] = (UUID_A, UUID_B), aliases: Mapping[str, A
         "records": hosts, "version": version, "record_keys": KEYS, "record_infos": list(rows), "aliases": dict(aliases or {})})
 
 
-def resolver(
-    text: str = "", *, files: Mapping[str, Sequence[str]] | None = None, states: health.States = health.off,
-    upstream: Upstream | None = None, recursors: bool = True,
-) -> Resolver:
+class FakeHealth:
+    """States by instance id, or by (instance id, group id); others are `default`. `asked` and `checked` say who was asked for."""
+
+    enabled = True
+
+    def __init__(self, default: str = health.RUNNING, states: Mapping[Any, str] | None = None) -> None:
+        self.default = default
+        self.states: dict[Any, str] = dict(states or {})
+        self.asked: list[str] = []
+        self.checked: list[str] = []
+        self.waiting: list[Callable[[], None]] = []
+        self._subscribers: list[Callable[[], None]] = []
+
+    def state(self, record: Record, group_id: str) -> str:
+        return self.states.get((record.id, group_id)) or self.states.get(record.id, self.default)
+
+    def interested(self, records: Sequence[Record]) -> None:
+        self.asked += [record.id for record in records]
+
+    def check(self, records: Sequence[Record], done: Callable[[], None]) -> None:
+        self.checked += [record.id for record in records]
+        self.waiting.append(done)
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        self._subscribers.append(changed)
+
+    def become(self, **states: str) -> None:
+        self.states.update({name.replace("_", "-"): state for name, state in states.items()})
+        for changed in self._subscribers:
+            changed()
+
+
+def lookup(
+    text: str = "", files: Mapping[str, Sequence[str]] | None = None, known: health.Health | None = None, loop: Loop | None = None,
+) -> Lookup:
     records = load(text or records_text())
-    return Resolver(Local(records, Aliases(files or {}, records), states=states, reverse=recursors), upstream)
+    return Lookup(records, Aliases(files or {}, records), known or health.Off(), (loop or Loop()).later)
+
+
+def resolver(
+    text: str = "", *, files: Mapping[str, Sequence[str]] | None = None, known: health.Health | None = None, loop: Loop | None = None,
+    recursion: Recursion | None = None, recursors: bool = True, domains: Sequence[Handler] = (),
+) -> Resolver:
+    """Answers without sockets. With `recursors` and no `recursion`, names of others are asked of nobody."""
+    loop = loop or Loop()
+    if recursion is None and recursors:
+        recursion = Recursion(Forwarder(loop, Pool(loop, Servers([], loop.clock))))
+    parts = Parts(lookup(text, files, known, loop), recursion=recursion, domains=domains)
+    made = Resolver(Chain(parts))
+    parts.lookup.health.subscribe(made.forget)
+    return made
 
 
 def question(name: str, kind: str = "A", *, edns: int | None = None, flags: int = 0x0100, number: int = 0x1234) -> bytes:

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import dnskit
 import pytest
-from dnskit import UUID_A, UUID_B, ask, records_text, resolver, row
+from dnskit import UUID_A, UUID_B, FakeHealth, ask, records_text, resolver, row
 
 from director.guest.dns import health
-from director.guest.dns.records import Record
 
 A, B = "10.0.0.5", "10.0.0.6"
 BOTH = {A, B}
 
 
-def tracked(record: Record, group_id: str) -> str:
-    return health.FAILING if record.id == "uuid-b" else health.RUNNING
-
-
-def nothing_checked(record: Record, group_id: str) -> str:
-    return health.UNCHECKED
-
-
-def b_unknown(record: Record, group_id: str) -> str:
-    return health.UNKNOWN if record.id == "uuid-b" else health.RUNNING
+def tracked() -> FakeHealth:
+    return FakeHealth(states={"uuid-b": health.FAILING})
 
 
 @pytest.mark.parametrize(("number", "name", "kind", "code", "expected"), [
@@ -62,7 +53,7 @@ def b_unknown(record: Record, group_id: str) -> str:
     (0, "q-m42a2s4.db.default.cf.bosh.", "A", "NXDOMAIN", set()),
 ])
 def test_names(number: int, name: str, kind: str, code: str, expected: set[str]) -> None:
-    reply = ask(resolver(states=tracked), name, kind)
+    reply = ask(resolver(known=tracked()), name, kind)
     assert (reply.code, set(reply.answers)) == (code, expected), f"row {number}"
     assert reply.name == name, "the question comes back as it was asked"
     assert set(reply.ttls) <= {0}
@@ -71,19 +62,19 @@ def test_names(number: int, name: str, kind: str, code: str, expected: set[str])
 
 
 def test_the_order_is_random_and_each_address_is_first_as_often() -> None:
-    server = resolver(states=tracked)
+    server = resolver(known=tracked())
     firsts = [ask(server, "q-s4.db.default.cf.bosh.").answers[0] for _ in range(600)]
     assert 200 < firsts.count(A) < 400
 
 
 def test_row_21_what_was_never_checked_is_not_healthy() -> None:
-    server = resolver(states=nothing_checked)
+    server = resolver(known=FakeHealth(health.UNCHECKED))
     assert ask(server, "q-s3.db.default.cf.bosh.").answers == ()
     assert set(ask(server, "q-s0.db.default.cf.bosh.").answers) == BOTH
 
 
 def test_row_23_unknown_is_in_neither_set() -> None:
-    server = resolver(states=b_unknown)
+    server = resolver(known=FakeHealth(states={"uuid-b": health.UNKNOWN}))
     assert ask(server, "q-s1.db.default.cf.bosh.").answers == ()
     assert ask(server, "q-s3.db.default.cf.bosh.").answers == (A,)
     assert set(ask(server, "q-s4.db.default.cf.bosh.").answers) == BOTH
@@ -156,7 +147,7 @@ def test_row_33_without_recursors_other_names_are_refused() -> None:
 def test_row_36_a_short_row_is_left_out() -> None:
     server = resolver(records_text([UUID_A[:-1], UUID_B]))
     assert ask(server, "q-s4.db.default.cf.bosh.").answers == (B,)
-    assert len(server.local.records.warnings) == 1
+    assert len(server.chain.parts.lookup.records.warnings) == 1
 
 
 def test_names_in_records_are_compared_without_case() -> None:
@@ -166,7 +157,7 @@ def test_names_in_records_are_compared_without_case() -> None:
 
 def test_the_longest_domain_wins_and_domains_end_at_labels() -> None:
     rows = [row("one", "1", A, "1", 0), row("two", "2", B, "1", 0, domain="east.bosh")]
-    server = resolver(records_text(rows))
+    server = resolver(records_text(rows), recursors=False)
     assert ask(server, "q-s4.db.default.cf.east.bosh.").answers == (B,)
     assert ask(server, "q-s4.db.default.cf.bosh.").answers == (A,)
     assert ask(server, "q-s4.db.default.cf.xbosh.").code == "REFUSED"
@@ -175,7 +166,8 @@ def test_the_longest_domain_wins_and_domains_end_at_labels() -> None:
 def test_an_alias_of_records_with_and_without_placeholder() -> None:
     entry = {"root_domain": "bosh", "group_id": "7", "health_filter": "all", "initial_health_check": None, "placeholder_type": None}
     each = {**entry, "placeholder_type": "uuid"}
-    server = resolver(records_text(aliases={"db.int": [entry, entry], "_.each.int": [each], "none.int": []}), states=tracked)
+    text = records_text(aliases={"db.int": [entry, entry], "_.each.int": [each], "none.int": []})
+    server = resolver(text, recursors=False, known=tracked())
     assert sorted(ask(server, "db.int.").answers) == sorted(BOTH), "each address once"
     assert ask(server, "uuid-b.each.int.").answers == (B,)
     assert ask(server, "none.int.").code == "REFUSED", "an alias of nothing makes no zone"

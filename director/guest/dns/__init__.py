@@ -3,8 +3,17 @@
 Standard library only, Python 3.8 and newer, imports nothing else of ours: it is shipped as files (`releases/bosh-dns`) and runs alone:
 `python3 -m director.guest.dns serve --records records.json --listen 127.0.0.1:5353`.
 
-Reading order: `wire` (packets), `records` (the director's data, indexed), `aliases` (other names for the same), `health` (who counts),
-`local` (a question to its answer), `answer` (an answer to prebuilt bytes), `upstream` (other servers) and `cache`, `server` (sockets),
-`host` (/etc/resolv.conf and the loopback interface), `settings`, `__main__`.
+Reading order:
+
+* a packet comes in: `datagrams` (UDP, the fast path), `streams` (TCP), `access` and `limits` (who may ask, how much), `server` (a packet to
+  its answer), `wire` (packets), `prepared` (answers as bytes);
+* a question finds its handler: `chain` (the table), `handlers/` (one file and one page each), `answer`;
+* names of ours: `lookup`, `aliases`, `grammar` (what a name means), `health` (who counts), `records`, `loading`, `sources` (where records
+  come from);
+* names of others: `forwarding` (once for all who ask), `cache`, `upstream` and `servers` (name servers), `web` (web servers), `message`
+  (what they say), `domains` (handlers of single domains);
+* the process: `loop`, `listening`, `service`, `files`, `host` (/etc/resolv.conf and the loopback interface), `settings`, `__main__`.
+
+What others plug in: `health.Health` and `sources.RecordSource`, both given to `service.Service`.
 Source of all behaviour: the DNS contract (`dns.md`); its section numbers are named where they matter.
 """

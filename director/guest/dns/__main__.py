@@ -9,7 +9,7 @@ import sys
 from typing import List, Optional
 
 from . import host
-from .records import BadRecords, load
+from .loading import BadRecords, load
 from .service import Service
 from .settings import BadSettings, Settings, parse, read
 
@@ -67,7 +67,8 @@ def _check(path: str) -> int:
         records = load(file.read())
     for warning in records.warnings:
         print(warning)
-    print("version %d, %d records, domains: %s" % (records.version, records.count, ", ".join(".".join(name) for name in records.domains)))
+    domains = ", ".join(sorted(".".join(name) for name in records.domains))
+    print("version %d, %d records, domains: %s" % (records.version, records.count, domains))
     return 1 if records.warnings else 0
 
 

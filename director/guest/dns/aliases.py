@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
-from .records import Records
-from .wire import Address, Labels, labels_of
+from .records import Records, packed_of
+from .wire import Labels, labels_of
 
-Target = Union[Labels, Address]
+Target = Union[Labels, bytes]
+"""A name, or the 4 or 16 bytes of an address."""
+
 _FILTERS = {"smart": "0", "unhealthy": "1", "healthy": "3", "all": "4"}
 _CHECKS = {"asynchronous": "y0", "synchronous": "y1"}
-ANY_LABEL = "_"
+PLACEHOLDER = "_"
 
 
 class BadAliases(Exception):
@@ -22,22 +23,26 @@ class Aliases:
     """All aliases; those of files win over those of records. `of` answers in one look-up."""
 
     def __init__(self, files: Mapping[str, Sequence[str]], records: Records) -> None:
+        """Raises BadAliases for those of files. Those of records that cannot be read give nothing."""
         self._exact: Dict[Labels, Tuple[Target, ...]] = {}
         self._suffix: Dict[Labels, Tuple[Target, ...]] = {}
         self._of_name: Dict[Labels, List[Labels]] = {}
+        self._from_files: Set[Labels] = set()
         named: Dict[Labels, List[Target]] = {}
         for name, entries in records.raw_aliases.items():
             _expand(labels_of(str(name)), entries, records, named)
         flat = _flat(files)
+        self._from_files = set(flat)
         for labels, targets in {**named, **flat}.items():
-            if labels[0] == ANY_LABEL:
-                self._suffix[labels[1:]] = tuple(targets)
-            else:
-                self._exact[labels] = tuple(targets)
-                for target in targets:
-                    if isinstance(target, tuple):
-                        self._of_name.setdefault(target, []).append(labels)
-        self._zones: Set[Labels] = {*self._exact, *self._suffix}
+            unique = tuple(dict.fromkeys(targets))
+            if labels[0] == PLACEHOLDER and len(labels) > 1:
+                self._suffix[labels[1:]] = unique
+                continue
+            self._exact[labels] = unique
+            for target in unique:
+                if isinstance(target, tuple):
+                    self._of_name.setdefault(target, []).append(labels)
+        self.zones: Set[Labels] = {*self._exact, *self._suffix}
 
     def of(self, labels: Labels) -> Optional[Tuple[Target, ...]]:
         """The targets of a name, None when it is no alias."""
@@ -45,20 +50,29 @@ class Aliases:
         if targets is None and len(labels) > 1:
             targets = self._suffix.get(labels[1:])
             if targets is not None:
-                return tuple(_with_label(target, labels[0]) for target in targets)
+                return tuple([_with_label(target, labels[0]) for target in targets])
         return targets
 
-    def in_zone(self, labels: Labels) -> bool:
-        """Whether the name is, or lies below, an alias."""
-        return any(labels[start:] in self._zones for start in range(len(labels)))
+    def origin(self, labels: Labels) -> str:
+        """Where the alias comes from: `files` or `records`."""
+        return "files" if labels in self._from_files or (PLACEHOLDER, *labels[1:]) in self._from_files else "records"
 
     def names_of(self, labels: Labels) -> Sequence[Labels]:
         """The aliases that target exactly that name."""
         return self._of_name.get(labels, ())
 
 
+def follows_instances(records: Records) -> bool:
+    """Whether other instances make other aliases."""
+    return any(
+        isinstance(entry, dict) and entry.get("placeholder_type") == "uuid"
+        for entries in records.raw_aliases.values() if isinstance(entries, list)
+        for entry in entries
+    )
+
+
 def _with_label(target: Target, label: str) -> Target:
-    if isinstance(target, tuple) and target[0] == ANY_LABEL:
+    if isinstance(target, tuple) and target[0] == PLACEHOLDER:
         return (label, *target[1:])
     return target
 
@@ -78,7 +92,7 @@ def _expand(labels: Labels, entries: Any, records: Records, named: Dict[Labels, 
             named[labels].append(("q-" + codes, *group))
             continue
         for record in records.in_group(labels_of(root), group_id):
-            name = labels_of(".".join(labels).replace(ANY_LABEL, record.id, 1))
+            name = labels_of(".".join(labels).replace(PLACEHOLDER, record.id, 1))
             named.setdefault(name, []).append(("q-m%s%s" % (record.num_id, codes), *group))
     if not named[labels]:
         # Nothing, or only names per instance, came of it: no alias and no zone.
@@ -100,7 +114,8 @@ def _flat(files: Mapping[str, Sequence[str]]) -> Dict[Labels, Tuple[Target, ...]
 
 def _resolved(labels: Labels, named: Mapping[Labels, Sequence[Target]], path: Tuple[Labels, ...]) -> List[Target]:
     if labels in path:
-        raise BadAliases("recursion detected: alias %s stands for itself" % ".".join(labels))
+        circle = " -> ".join(".".join(name) for name in (*path[path.index(labels) :], labels))
+        raise BadAliases("recursion detected: alias %s stands for itself (%s)" % (".".join(labels), circle))
     found: List[Target] = []
     for target in named[labels]:
         found.extend(_resolved(target, named, (*path, labels)) if isinstance(target, tuple) and target in named else [target])
@@ -109,6 +124,6 @@ def _resolved(labels: Labels, named: Mapping[Labels, Sequence[Target]], path: Tu
 
 def _target(text: str) -> Target:
     try:
-        return ipaddress.ip_address(text)
+        return packed_of(text)
     except ValueError:
         return labels_of("q-s0" + text[1:] if text.startswith("*.") else text)

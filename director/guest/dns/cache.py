@@ -1,73 +1,99 @@
-"""Answers of other servers, for as long as they allow. Source: DNS contract, section 8.1."""
+"""Answers of other servers, for as long as they allow, and a while longer in case nobody answers.
+
+Source: DNS contract, section 8.1; RFC 2308 (denials); RFC 8767 (stale answers).
+"""
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Optional
 
 from . import wire
+from .message import Message
 
-SHORTEST, LONGEST, LONGEST_NEGATIVE = 5, 3600, 1800
+SHORTEST, LONGEST, LONGEST_DENIAL = 5, 3600, 1800
+STALE_TTL = 30
+RECHECK = 30.0
+MOST_BYTES = 8 << 20
 
 
-class _Entry(NamedTuple):
-    packet: bytes
-    offsets: Tuple[int, ...]
-    stored: float
-    ttl: int
+class Entry:
+    """An answer and until when it holds; `recheck_at` is when a stale one is worth asking for again."""
+
+    __slots__ = ("holds_until", "message", "recheck_at")
+
+    def __init__(self, message: Message, holds_until: float) -> None:
+        self.message = message
+        self.holds_until = holds_until
+        self.recheck_at = 0.0
 
 
 class Cache:
-    """At most `size` answers, the least recently used go first. Keys are the question packet without its id, in lower case."""
+    """At most `most` answers and MOST_BYTES; the least recently used go first. Expired ones are kept for `stale_for` seconds more."""
 
-    def __init__(self, clock: Callable[[], float], size: int = 10000) -> None:
+    def __init__(self, clock: Callable[[], float], most: int = 10000, stale_for: float = 86400.0) -> None:
         self._clock = clock
-        self._size = size
-        self._entries: "OrderedDict[bytes, _Entry]" = OrderedDict()
+        self._most = most
+        self._stale_for = stale_for
+        self._entries: "OrderedDict[bytes, Entry]" = OrderedDict()
+        self._bytes = 0
+        self.hits = self.misses = self.stale_hits = 0
 
-    def get(self, packet: bytes, query: wire.Query) -> Optional[bytes]:
-        """The answer to `packet`, its TTLs counted down, its question spelled as asked."""
-        key = _key(packet, query)
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: bytes) -> Optional[Entry]:
+        """Fresh or stale; an entry that is too old even for that is dropped."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        left = entry.ttl - int(self._clock() - entry.stored)
-        if left <= 0:
-            del self._entries[key]
+        if self._clock() - entry.holds_until > self._stale_for:
+            self._drop(key)
             return None
         self._entries.move_to_end(key)
-        answer = bytearray(entry.packet)
-        answer[:2] = packet[:2]
-        answer[12 : 12 + len(query.question)] = query.question
-        for offset in entry.offsets:
-            struct.pack_into("!I", answer, offset, left)
-        return bytes(answer)
+        return entry
 
-    def put(self, packet: bytes, query: wire.Query, answer: bytes) -> None:
-        """Keeps an answer that may be kept: asked with recursion, complete, positive or with the SOA that says for how long it is not."""
-        if not query.flags & wire.RD or len(answer) < 12:
-            return
-        _, flags, questions, answers, authorities, additional = struct.unpack_from("!HHHHHH", answer)
-        code = flags & 0xF
-        if flags & wire.TC or questions != 1 or code not in (wire.NOERROR, wire.NXDOMAIN):
-            return
-        try:
-            found = wire.records(answer, 12 + len(query.question), answers + authorities + additional)
-        except (ValueError, struct.error):
-            return
-        shown = [record for record in found if record[0] != wire.OPT]
-        negative = code == wire.NXDOMAIN or answers == 0
-        soas = [ttl for kind, _, ttl, _ in found[answers : answers + authorities] if kind == wire.SOA]
-        if negative and not soas:
-            return
-        shortest = min(soas) if negative else min(ttl for _, _, ttl, _ in shown)
-        ttl = max(SHORTEST, min(shortest, LONGEST_NEGATIVE if negative else LONGEST))
-        self._entries[_key(packet, query)] = _Entry(answer, tuple(offset for _, _, _, offset in shown), self._clock(), ttl)
-        if len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+    def left(self, entry: Entry) -> int:
+        """Seconds for which the entry still holds; 0 or less when it is stale."""
+        return int(entry.holds_until - self._clock() + 0.999)
+
+    def put(self, key: bytes, message: Message) -> Optional[int]:
+        """Keeps what may be kept; gives for how long, None for what may not. What was known before is no more, either way."""
+        if key in self._entries:
+            self._drop(key)
+        ttl = term(message)
+        if ttl is None:
+            return None
+        self._entries[key] = Entry(message, self._clock() + ttl)
+        self._bytes += _size(message)
+        while len(self._entries) > self._most or self._bytes > MOST_BYTES:
+            self._drop(next(iter(self._entries)))
+        return ttl
+
+    def _drop(self, key: bytes) -> None:
+        self._bytes -= _size(self._entries.pop(key).message)
+
+    def explain(self, key: bytes) -> Dict[str, Any]:
+        entry = self._entries.get(key)
+        if entry is None:
+            return {"state": "absent"}
+        left = self.left(entry)
+        return {"state": "fresh" if left > 0 else "stale", "seconds_left": left, "code": wire.CODES.get(entry.message.code)}
 
 
-def _key(packet: bytes, query: wire.Query) -> bytes:
-    end = 12 + len(query.question)
-    return packet[2:12] + query.question.lower() + packet[end:]
+def _size(message: Message) -> int:
+    return len(message.packet) + 100 * len(message.parts) + 300
+
+
+def term(message: Message) -> Optional[int]:
+    """For how many seconds an answer may be kept: complete ones, positive or with the SOA record that says for how long they are not."""
+    if message.flags & wire.TC or message.code not in (wire.NOERROR, wire.NXDOMAIN):
+        return None
+    ttls = [part.ttl for part in message.parts]
+    if message.code == wire.NXDOMAIN or not message.answers:
+        soas = [part.ttl for part in message.parts if part.section == 1 and part.kind == wire.SOA]
+        if soas and message.minimum is not None:
+            return max(SHORTEST, min(*soas, message.minimum, LONGEST_DENIAL) if soas else 0)
+        # Empty without a term: as short as can be, but not asked for again at once.
+        return SHORTEST if message.code == wire.NOERROR and not message.parts else None
+    return max(SHORTEST, min(*ttls, LONGEST))

@@ -1,30 +1,18 @@
-"""The director's records, indexed so that no question needs a scan. Source: DNS contract, sections 2 to 3.2 and its corrections."""
+"""The director's records, indexed so that no question needs a scan. Source: DNS contract, sections 2 and 3."""
 
 from __future__ import annotations
 
-import fnmatch
-import ipaddress
-import json
-import re
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+import socket
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from .wire import Address, Labels, labels_of
+from .wire import Labels
 
-AGENT_ZONE: Labels = ("bosh-agent-id",)
-_CODES = re.compile(r"([aismny])([0-9]+)")
-_GROUP = re.compile(r"q-g([0-9]+)")
-
-
-class BadRecords(Exception):
-    """The file cannot be used; the records loaded before stay in use."""
-
-
-class BadName(Exception):
-    """The name is inside a zone of records but follows none of the forms: FORMERR."""
+Place = Tuple[str, str, str]
+Hosts = Dict[bytes, Union[str, Tuple[str, ...]]]
 
 
 class Record(NamedTuple):
-    """One instance on one network. Texts are in lower case."""
+    """One instance on one network. Texts are in lower case; `packed` is its address, 4 or 16 bytes."""
 
     id: str
     num_id: str
@@ -34,205 +22,128 @@ class Record(NamedTuple):
     network: str
     network_id: str
     deployment: str
-    address: Address
+    packed: bytes
     domain: Labels
     agent_id: str
     instance_index: int
 
-
-class Selection(NamedTuple):
-    """What a name means: the matching records before health, the health filter (`s`), the group whose health counts."""
-
-    records: Tuple[Record, ...]
-    status: int = 0
-    group_id: str = ""
-
-
-NOTHING = Selection(())
-_REQUIRED = ("id", "instance_group", "network", "deployment", "ip", "domain")
+    @property
+    def ip(self) -> str:
+        return text_of(self.packed)
 
 
 class Records:
-    """An immutable set of records. `hosts` maps addresses to names (for PTR), `raw_aliases` is section 5's part of the file."""
+    """Records with their indexes; `add` and `remove` change it in place, at a cost that does not depend on how many there are.
+
+    `raw_aliases` is section 5's part of the document, `warnings` says what of it was left out.
+    """
 
     def __init__(
-        self, records: Sequence[Record] = (), hosts: Sequence[Tuple[Address, str]] = (), raw_aliases: Optional[Mapping[str, Any]] = None,
-        version: int = 0, warnings: Sequence[str] = (),
+        self, records: Iterable[Record] = (), raw_aliases: Optional[Mapping[str, Any]] = None, version: int = 0,
+        warnings: Sequence[str] = (),
     ) -> None:
         self.version = version
-        self.warnings = tuple(warnings)
+        self.warnings: List[str] = list(warnings)
         self.raw_aliases: Mapping[str, Any] = raw_aliases or {}
-        self.count = len(records)
-        self.hosts: Dict[Address, List[str]] = {}
-        self._by_id: Dict[str, List[Record]] = {}
-        self._by_agent: Dict[str, List[Record]] = {}
+        self.count = 0
+        self._hosts: Hosts = {}
+        self._by_id: Dict[str, Tuple[Record, ...]] = {}
+        self._by_agent: Dict[str, Tuple[Record, ...]] = {}
         self._by_group_id: Dict[Tuple[Labels, str], List[Record]] = {}
-        self._by_place: Dict[Labels, Dict[Tuple[str, str, str], List[Record]]] = {}
-        self._by_domain: Dict[Labels, List[Record]] = {}
-        for address, name in hosts:
-            self.hosts.setdefault(address, []).append(name)
+        self._by_place: Dict[Labels, Dict[Place, List[Record]]] = {}
         for record in records:
-            self._by_id.setdefault(record.id, []).append(record)
-            if record.agent_id:
-                self._by_agent.setdefault(record.agent_id, []).append(record)
-            for group_id in record.group_ids:
-                self._by_group_id.setdefault((record.domain, group_id), []).append(record)
-            place = (record.group, record.network, record.deployment)
-            self._by_place.setdefault(record.domain, {}).setdefault(place, []).append(record)
-            self._by_domain.setdefault(record.domain, []).append(record)
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        self.count += 1
+        self._by_id[record.id] = (*self._by_id.get(record.id, ()), record)
+        if record.agent_id:
+            self._by_agent[record.agent_id] = (*self._by_agent.get(record.agent_id, ()), record)
+        for group_id in record.group_ids:
+            self._by_group_id.setdefault((record.domain, group_id), []).append(record)
+        self._by_place.setdefault(record.domain, {}).setdefault(_place(record), []).append(record)
+
+    def remove(self, record: Record) -> None:
+        """An equal record goes. KeyError when there is none."""
+        left = list(self._by_id[record.id])
+        if record not in left:
+            raise KeyError(record)
+        self.count -= 1
+        for index, key in ((self._by_id, record.id), (self._by_agent, record.agent_id)):
+            left = list(index.get(key, ()))
+            if record in left:
+                left.remove(record)
+            if left:
+                index[key] = tuple(left)
+            else:
+                index.pop(key, None)
+        for group_id in record.group_ids:
+            _take(self._by_group_id, (record.domain, group_id), record)
+        places = self._by_place[record.domain]
+        _take(places, _place(record), record)
+        if not places:
+            del self._by_place[record.domain]
+
+    def add_host(self, packed: bytes, name: str) -> None:
+        """A name for reverse look-ups of that address."""
+        known = self._hosts.get(packed)
+        # Nearly every address has one name; a list for each would double the memory.
+        self._hosts[packed] = name if known is None else (known, name) if isinstance(known, str) else (*known, name)
+
+    def remove_host(self, packed: bytes, name: str) -> None:
+        names = tuple(known for known in self.names_of(packed) if known != name)
+        if names:
+            self._hosts[packed] = names[0] if len(names) == 1 else names
+        else:
+            self._hosts.pop(packed, None)
+
+    def names_of(self, packed: bytes) -> Tuple[str, ...]:
+        """The names of an address."""
+        known = self._hosts.get(packed, ())
+        return (known,) if isinstance(known, str) else known
 
     @property
     def domains(self) -> Iterable[Labels]:
-        return self._by_domain.keys()
+        return self._by_place.keys()
+
+    def __iter__(self) -> Iterator[Record]:
+        return (record for records in self._by_id.values() for record in records)
+
+    def with_id(self, label: str) -> Tuple[Record, ...]:
+        return self._by_id.get(label, ())
+
+    def with_agent(self, label: str) -> Tuple[Record, ...]:
+        return self._by_agent.get(label, ())
 
     def in_group(self, domain: Labels, group_id: str) -> Sequence[Record]:
         return self._by_group_id.get((domain, group_id), ())
 
-    def instance(self, label: str) -> Selection:
-        """By instance id alone."""
-        return Selection(tuple(self._by_id.get(label, ())))
+    def in_domain(self, domain: Labels) -> Iterable[Record]:
+        return (record for records in self._by_place.get(domain, {}).values() for record in records)
 
-    def domain_of(self, labels: Labels) -> Optional[Labels]:
-        """The longest record domain that the name lies in, or is."""
-        for start in range(len(labels)):
-            if labels[start:] in self._by_domain:
-                return labels[start:]
-        return None
-
-    def agent(self, labels: Labels) -> Selection:
-        """A name below `bosh-agent-id`."""
-        if len(labels) == 2:
-            return Selection(tuple(self._by_agent.get(labels[0], ())))
-        return self.instance(labels[0]) if len(labels) > 2 else NOTHING
-
-    def select(self, labels: Labels, domain: Labels) -> Selection:
-        """A name below `domain` in one of the forms of section 3.1; no records when nothing matches. Raises BadName."""
-        rest = labels[: len(labels) - len(domain)]
-        if not rest:
-            return NOTHING
-        first, place = rest[0], rest[1:]
-        codes = _codes(first)
-        if len(place) not in (1, 3):
-            raise BadName("one or three labels are wanted between the first and the domain, not %d" % len(place))
-        if codes is None:
-            return Selection(tuple(record for record in self._by_id.get(first, ()) if record.domain == domain and _lies(record, place)))
-        candidates, group_id = self._short(place[0], domain) if len(place) == 1 else (self._long(place, domain), "")
-        wanted = {code: frozenset(numbers) for code, numbers in codes.items() if code in "aimn"}
-        found = tuple(record for record in candidates if _matches(record, wanted)) if wanted else tuple(candidates)
-        return Selection(found, int(codes["s"][0]) if "s" in codes else 0, group_id)
-
-    def _short(self, label: str, domain: Labels) -> Tuple[Iterable[Record], str]:
-        group = _GROUP.fullmatch(label)
-        if group is None:
-            # A single label that names no group is no filter: the whole domain.
-            return self._by_domain.get(domain, ()), ""
-        return self.in_group(domain, group.group(1)), group.group(1)
-
-    def _long(self, place: Labels, domain: Labels) -> Iterable[Record]:
-        places = self._by_place.get(domain, {})
-        group, network, deployment = place
-        if not any("*" in label for label in place):
-            return places.get((group, network, deployment), ())
-        return [
-            record
-            for key, records in places.items()
-            if _like(key[0], group) and _like(key[1], network) and _like(key[2], deployment)
-            for record in records
-        ]
+    def places(self, domain: Labels) -> Mapping[Place, Sequence[Record]]:
+        """Records by (group, network, deployment)."""
+        return self._by_place.get(domain, {})
 
 
-def _lies(record: Record, place: Labels) -> bool:
-    """Whether the record is in a place of one label (a group's number, or anything) or of three: group, network, deployment."""
-    if len(place) == 1:
-        group = _GROUP.fullmatch(place[0])
-        return group is None or group.group(1) in record.group_ids
-    return all(map(_like, (record.group, record.network, record.deployment), place))
+def _place(record: Record) -> Place:
+    return record.group, record.network, record.deployment
 
 
-def _like(text: str, pattern: str) -> bool:
-    """`*`, `prefix*` and `*suffix`; other signs stand for themselves."""
-    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]").replace("?", "[?]")) if "*" in pattern else text == pattern
+def _take(index: Dict[Any, List[Record]], key: Any, record: Record) -> None:
+    left = index[key]
+    left.remove(record)
+    if not left:
+        del index[key]
 
 
-def _codes(label: str) -> Optional[Dict[str, List[str]]]:
-    """The codes of a `q-` label, None for another label. Raises BadName without any valid code."""
-    if not label.startswith("q-"):
-        return None
-    codes: Dict[str, List[str]] = {}
-    for code, number in _CODES.findall(label[2:]):
-        codes.setdefault(code, []).append(number.lstrip("0") or "0")
-    if not codes:
-        raise BadName("no code after q-")
-    return codes
-
-
-def _matches(record: Record, wanted: Mapping[str, Iterable[str]]) -> bool:
-    values = {"a": record.az_id, "i": str(record.instance_index), "m": record.num_id, "n": record.network_id}
-    return all(values[code] in numbers for code, numbers in wanted.items())
-
-
-def load(text: str) -> Records:
-    """Records from the file's text; single bad rows are left out with a warning. Raises BadRecords when there is nothing to use."""
+def packed_of(text: str) -> bytes:
+    """The 4 or 16 bytes of an address. ValueError for anything else."""
     try:
-        tree = json.loads(text)
-    except ValueError as error:
-        raise BadRecords("no JSON: %s" % error) from error
-    if not isinstance(tree, dict):
-        raise BadRecords("no JSON object")
-    keys, rows, hosts = _list(tree, "record_keys"), _list(tree, "record_infos"), _list(tree, "records")
-    warnings: List[str] = []
-    found = []
-    for number, row in enumerate(rows):
-        try:
-            found.append(_record(keys, row))
-        except (TypeError, ValueError) as error:
-            warnings.append("row %d is left out: %s" % (number, error))
-    aliases = tree.get("aliases")
-    version = tree.get("version", tree.get("Version", 0))
-    return Records(
-        found, _hosts(hosts, warnings), aliases if isinstance(aliases, dict) else {},
-        version if isinstance(version, int) else 0, warnings,
-    )
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, UnicodeEncodeError, ValueError) as error:
+        raise ValueError("%r is no IP address" % text) from error
 
 
-def _list(tree: Mapping[str, Any], name: str) -> List[Any]:
-    part = tree.get(name)
-    if not isinstance(part, list):
-        raise BadRecords("`%s` is no list" % name)
-    return part
-
-
-def _record(keys: Sequence[Any], row: Any) -> Record:
-    if not isinstance(row, list) or len(row) != len(keys):
-        raise ValueError("its length differs from that of `record_keys`")
-    values = dict(zip(keys, row))  # noqa: B905 - `strict` came with Python 3.10
-    for name in _REQUIRED:
-        if not isinstance(values.get(name), str):
-            raise ValueError("`%s` is no text" % name)
-    group_ids = values.get("group_ids") or []
-    if not isinstance(group_ids, list):
-        raise ValueError("`group_ids` is no list")
-    index = values.get("instance_index")
-
-    def text(name: str) -> str:
-        value = values.get(name)
-        if value is not None and not isinstance(value, (str, int)):
-            raise ValueError("`%s` is no text" % name)
-        return str(value).lower() if value is not None else ""
-
-    return Record(
-        text("id"), text("num_id"), text("instance_group"), tuple(str(item) for item in group_ids), text("az_id"), text("network"),
-        text("network_id"), text("deployment"), ipaddress.ip_address(values["ip"]), labels_of(values["domain"]), text("agent_id"),
-        index if isinstance(index, int) else 0,
-    )
-
-
-def _hosts(rows: Sequence[Any], warnings: List[str]) -> List[Tuple[Address, str]]:
-    found = []
-    for number, row in enumerate(rows):
-        try:
-            address, name = row
-            found.append((ipaddress.ip_address(address), str(name)))
-        except (TypeError, ValueError) as error:
-            warnings.append("host %d is left out: %s" % (number, error))
-    return found
+def text_of(packed: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)

@@ -1,163 +1,202 @@
-"""The resolver as a process: files read again when they change, the host's settings kept, sockets served until it is told to stop.
+"""The resolver as a process: all parts put together, files read again when they change, the host's settings kept.
 
-Source: DNS contract, sections 1 (step 7), 5 and 7.2.
+Source: DNS contract, sections 1 (step 7), 5, 7 and 9.
 """
 
 from __future__ import annotations
 
-import glob
-import json
 import logging
-import os
-import selectors
-import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+import socket
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import host
-from .aliases import Aliases, BadAliases
+from .access import Access
+from .aliases import Aliases, BadAliases, follows_instances
 from .cache import Cache
-from .local import Local
-from .records import BadRecords, Records, load
-from .server import Loop, Resolver
+from .chain import Chain, Parts
+from .datagrams import Datagrams
+from .domains import BadHandlers, Domains
+from .files import JobFiles
+from .forwarding import Forwarder
+from .handlers import Handler
+from .handlers.recursion import Recursion
+from .health import Health, Off
+from .limits import Limiter
+from .listening import open_sockets
+from .lookup import Lookup
+from .loop import Loop
+from .records import Records
+from .server import Resolver
+from .servers import Server, Servers, server_of
 from .settings import BadSettings, Settings
-from .upstream import Server, Upstream
+from .sources import FileSource, RecordSource
+from .streams import Streams
+from .upstream import Pool
 
 LOOK_EVERY = 0.2
 HOST_EVERY = 1.0
-_Mark = Tuple[int, int, int]
+REFRESH = 30.0
+"""Prepared answers that depend on health are made anew this often, so that health knows who is still asked for."""
+
+Sockets = Tuple[socket.socket, socket.socket]
 
 log = logging.getLogger("bosh-dns")
 
 
 class Service:
-    """`start`, then `turn` again and again, then `stop`."""
+    """`start`, then `turn` again and again, then `stop`. Records and health come from whoever is given, else from the file and nobody."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._selector = selectors.DefaultSelector()
+    def __init__(
+        self, settings: Settings, loop: Optional[Loop] = None, *, source: Optional[RecordSource] = None, health: Optional[Health] = None,
+    ) -> None:
+        """Raises BadSettings for aliases and handlers that cannot be used."""
+        self.settings = settings
+        self.loop = loop or Loop()
+        self.source: RecordSource = source or FileSource(settings.records, accept_older=settings.accept_older_records)
+        self.health: Health = health or Off()
         self._own = [address for address, _ in settings.listen]
-        self._records = Records()
-        self._mark: Optional[_Mark] = None
-        self._file_aliases: Dict[str, Any] = {}
-        self._alias_marks: Dict[str, Optional[_Mark]] = {}
-        self._looked = self._cared = 0.0
-        self.upstream: Optional[Upstream] = None
+        self._alias_files = JobFiles(settings.alias_files, dict)
+        self._handler_files = JobFiles(settings.handler_files, list)
+        self.access = Access(settings.access, self.loop.clock)
+        self.limiter = Limiter(settings.rate_limit, self.loop.clock) if settings.rate_limit else None
+        self.servers = Servers(self._recursors(), self.loop.clock, smart=settings.recursor_selection == "smart")
+        self.forwarder: Optional[Forwarder] = None
         if not settings.disable_recursors:
-            self.upstream = Upstream(
-                self._selector, clock, self._recursors(), timeout=settings.recursor_timeout, smart=settings.recursor_selection == "smart"
-            )
-        self._local = self._made(Records(), {})
-        self.resolver = Resolver(self._local, self.upstream, Cache(clock) if settings.cache else None)
-        self._loop = Loop(self.resolver, self._selector, self.upstream, clock=clock)
+            self.forwarder = Forwarder(
+                self.loop, self._pool_of(self.servers), self._cache() if settings.cache else None, denies_failures=self._denies_failures)
+        self._recursion = Recursion(self.forwarder) if self.forwarder is not None else None
+        self._domains = Domains(
+            self.loop, lambda servers: self._pool_of(Servers(servers, self.loop.clock)), self._cache,
+            denies_failures=self._denies_failures)
+        self._handler_files.changed()
+        self._alias_files.changed()
+        try:
+            self._handlers: List[Handler] = self._domains.make(self._specs())
+            self._aliases = Aliases(self._named(), Records())
+        except (BadHandlers, BadAliases) as error:
+            raise BadSettings(str(error)) from error
+        self.resolver = Resolver(self._chain(Records()))
+        self.datagrams: List[Datagrams] = []
+        self.streams: List[Streams] = []
 
-    def _made(self, records: Records, aliases: Dict[str, Any]) -> Local:
-        # Without recursors there is nobody to ask about other addresses: reverse names are refused as a whole.
-        return Local(
-            records, Aliases(aliases, records), upchecks=self._settings.upcheck_domains, reverse=not self._settings.disable_recursors
-        )
+    @property
+    def _denies_failures(self) -> bool:
+        return self.settings.recursor_failure == "NXDOMAIN"
 
-    def start(self) -> List[Server]:
-        """Listens, then takes the name server's place. Returns what it listens on. OSError, BadSettings."""
-        self._reload(first=True)
-        taken = []
-        for server in self._settings.listen:
+    def _cache(self) -> Cache:
+        return Cache(self.loop.clock, self.settings.cache_entries, self.settings.cache_stale_seconds)
+
+    def _pool_of(self, servers: Servers) -> Pool:
+        settings = self.settings
+        return Pool(
+            self.loop, servers, timeout=settings.recursor_timeout, retries=settings.recursor_max_retries,
+            parallel=settings.recursor_parallel, mixed_case=settings.recursor_mixed_case)
+
+    def _chain(self, records: Records) -> Chain:
+        lookup = Lookup(records, self._aliases, self.health, self.loop.later)
+        return Chain(Parts(lookup, self.settings.upcheck_domains, self._recursion, self._handlers))
+
+    def open(self) -> List[Sockets]:
+        """Takes the addresses to listen on. OSError."""
+        found = []
+        for server in self._listen():
             if server[1] == 53:
                 host.add_address(server[0])
-            try:
-                taken.append(self._loop.listen(server))
-            except OSError as error:
-                raise OSError("cannot listen on %s:%d: %s" % (*server, error)) from error
+            found.append(open_sockets(server, shared=self.settings.processes > 1))
+        return found
+
+    def start(self, sockets: Optional[Sequence[Sockets]] = None) -> List[Server]:
+        """Reads records, serves, then takes the name server's place. Returns what it listens on. OSError."""
+        taken = self.open() if sockets is None else sockets
+        self.source.start(self.loop, self._records_changed)
+        self._records_changed()
+        self.health.subscribe(self.resolver.forget)
+        for datagram, stream in taken:
+            self.datagrams.append(Datagrams(
+                self.loop, datagram, self.resolver, self.access, limiter=self.limiter, silent=self.settings.strangers == "drop"))
+            self.streams.append(Streams(self.loop, stream, self.resolver, self.access))
         self._care()
-        return taken
+        self.loop.every(LOOK_EVERY, self._look)
+        self.loop.every(HOST_EVERY, self._care)
+        if self.health.enabled:
+            self.loop.every(REFRESH, self.resolver.forget)
+        return [stream.getsockname()[:2] for _, stream in taken]
 
     def turn(self) -> None:
-        self._loop.turn()
-        now = self._clock()
-        if now - self._looked >= LOOK_EVERY:
-            self._looked = now
-            self._reload()
-        if now - self._cared >= HOST_EVERY:
-            self._cared = now
-            self._care()
+        self.loop.turn()
 
     def stop(self) -> None:
-        if self._settings.override_nameserver:
-            host.give_back(self._settings.resolv_conf, self._own)
-        self._loop.close()
-        if self.upstream is not None:
-            self.upstream.close()
-        self._selector.close()
+        if self.settings.override_nameserver:
+            host.give_back(self.settings.resolv_conf, self._own)
+        for streams in self.streams:
+            streams.close()
+        if self.forwarder is not None:
+            self.forwarder.pool.close()
+        self.loop.close()
+
+    def _listen(self) -> List[Server]:
+        """What the settings say, and what jobs ask for besides. BadSettings for what is no address."""
+        found = list(self.settings.listen)
+        addresses = JobFiles(self.settings.address_files, list)
+        addresses.changed()
+        for path, entries in addresses.contents:
+            for entry in entries:
+                try:
+                    found.append((server_of(str(entry["address"]))[0], int(entry.get("port", 53))))
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    raise BadSettings("%s: an entry has no address and port: %s" % (path, error)) from error
+        return list(dict.fromkeys(found))
 
     def _care(self) -> None:
         """Others write /etc/resolv.conf too: our line comes back, and their servers become our recursors."""
         try:
-            if self._settings.override_nameserver and host.take_over(self._settings.resolv_conf, self._own[0]):
-                log.info("%s is now the first name server of %s", self._own[0], self._settings.resolv_conf)
+            if self.settings.override_nameserver and host.take_over(self.settings.resolv_conf, self._own[0]):
+                log.info("%s is now the first name server of %s", self._own[0], self.settings.resolv_conf)
         except OSError as error:
-            log.error("%s could not be changed: %s", self._settings.resolv_conf, error)
-        if self.upstream is not None:
-            self.upstream.use(self._recursors())
+            log.error("%s could not be changed: %s", self.settings.resolv_conf, error)
+        self.servers.use(self._recursors())
 
     def _recursors(self) -> List[Server]:
-        if self._settings.recursors:
-            return list(self._settings.recursors)
-        left_out = {*self._own, *self._settings.excluded_recursors, "127.0.0.1"}
-        return [(address, 53) for address in host.nameservers(host.read(self._settings.resolv_conf)) if address not in left_out]
+        left_out = {*self._own, *self.settings.excluded_recursors, "127.0.0.1"}
+        if self.settings.recursors:
+            excluded = set(self.settings.excluded_recursors)
+            return [server for server in self.settings.recursors if server[0] not in excluded]
+        return [(address, 53) for address in host.nameservers(host.read(self.settings.resolv_conf)) if address not in left_out]
 
-    def _reload(self, first: bool = False) -> None:
-        changed = self._read_records() | self._read_aliases()
-        if not changed and not first:
-            return
-        try:
-            self.resolver.replace(self._made(self._records, {**self._file_aliases, **self._settings.aliases}))
-        except BadAliases as error:
-            if first:
-                raise BadSettings(str(error)) from error
-            log.error("aliases stay as they were: %s", error)
+    def _records_changed(self) -> None:
+        records = self.source.records
+        # Aliases hold on to records only where each instance has an alias of its own.
+        if records.raw_aliases or self.resolver.chain.parts.lookup.records.raw_aliases or follows_instances(records):
+            self._try_aliases()
+        self.resolver.replace(self._chain(records))
 
-    def _read_records(self) -> bool:
-        mark = _mark_of(self._settings.records)
-        if mark is None or mark == self._mark:
-            return False
-        self._mark = mark
-        try:
-            with open(self._settings.records, encoding="utf-8") as file:
-                records = load(file.read())
-        except (OSError, UnicodeDecodeError, BadRecords) as error:
-            log.error("%s: %s; version %d stays in use", self._settings.records, error, self._records.version)
-            return False
-        for warning in records.warnings[:20]:
-            log.warning("%s: %s", self._settings.records, warning)
-        self._records = records
-        log.info("records of version %d: %d of instances", records.version, records.count)
-        return True
+    def _named(self) -> Dict[str, Any]:
+        """Aliases of files and settings: settings win, then the first file that names one has the say."""
+        named: Dict[str, Any] = {}
+        for _, tree in self._alias_files.contents:
+            named = {**tree, **named}
+        return {**named, **self.settings.aliases}
 
-    def _read_aliases(self) -> bool:
-        marks = {path: _mark_of(path) for path in sorted(glob.glob(self._settings.alias_files))} if self._settings.alias_files else {}
-        if marks == self._alias_marks:
-            return False
-        self._alias_marks = marks
-        aliases: Dict[str, Any] = {}
-        for path in marks:
+    def _specs(self) -> List[Any]:
+        return [*self.settings.handlers, *(spec for _, specs in self._handler_files.contents for spec in specs)]
+
+    def _look(self) -> None:
+        changed = False
+        if self._alias_files.changed():
+            changed = self._try_aliases()
+        if self._handler_files.changed():
             try:
-                with open(path, encoding="utf-8") as file:
-                    tree = json.load(file)
-                if not isinstance(tree, dict):
-                    raise ValueError("no JSON object")
-            except (OSError, ValueError) as error:
-                log.error("aliases of %s are left out: %s", path, error)
-                continue
-            # The first file that names an alias has the say.
-            aliases = {**tree, **aliases}
-        self._file_aliases = aliases
+                self._handlers = self._domains.make(self._specs())
+                changed = True
+            except BadHandlers as error:
+                log.error("handlers stay as they were: %s", error)
+        if changed:
+            self.resolver.replace(self._chain(self.source.records))
+
+    def _try_aliases(self) -> bool:
+        try:
+            self._aliases = Aliases(self._named(), self.source.records)
+        except BadAliases as error:
+            log.error("aliases stay as they were: %s", error)
+            return False
         return True
-
-
-def _mark_of(path: str) -> Optional[_Mark]:
-    """Changes when the file is replaced or written."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,204 +1,298 @@
-"""Questions to other servers: one socket, port and id each, with failover. Source: DNS contract, section 8.
+"""Questions to other servers: for each a socket, a port and an id of its own, with failover. Source: DNS contract, section 8.
 
-Deviation: when no recursor gives an answer, the asker hears NXDOMAIN only if a recursor said so, else SERVFAIL. The reference says
-NXDOMAIN for both, and applications then take a cut cable for "does not exist".
+What comes back is believed only if it came from the asked address and port to our port (the kernel sees to that), with our id, with our
+question, and is a valid message to its last byte. Of truncated answers the whole is fetched over TCP.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import os
-import selectors
+import random
 import socket
 import struct
-from typing import Callable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
-from . import wire
+from . import message, wire
+from .loop import READ, WRITE, Loop, Timer
+from .message import Message
+from .servers import Server, Servers
 
-Server = Tuple[str, int]
-Reply = Callable[[bytes], None]
-MOST_PENDING = 1000
-
-
-class _Pending:
-    """One question on its way: the recursors still to ask, and the socket to the one being asked."""
-
-    def __init__(self, packet: bytes, query: wire.Query, reply: Reply, tcp: bool, servers: List[Server]) -> None:
-        self.packet = packet
-        self.query = query
-        self.reply = reply
-        self.tcp = tcp
-        self.servers = servers
-        self.asked: Optional[Server] = None
-        self.socket: Optional[socket.socket] = None
-        self.sent = b""
-        self.received = b""
-        self.number = b""
-        self.deadline = 0.0
-        self.denial: Optional[bytes] = None
+MOST_PENDING = 500
+MOST_WRONG = 16
+OWN_SIZE = 1232
+_RETRY_PLAIN = (wire.FORMERR, wire.NOTIMP)
 
 
-class Upstream:
-    """Asks without blocking: `selector` tells when an answer is there, `tick` when to give up waiting."""
+class Asking(NamedTuple):
+    """A question as other servers are asked it. `flags` are RD and CD as the asker set them."""
+
+    question: bytes
+    flags: int
+    dnssec: bool = False
+
+
+Answered = Callable[[Optional[Message]], None]
+"""Gets the answer, or the denial (NXDOMAIN) that some server gave, or None when none gave either."""
+
+
+class Pool:
+    """Some servers and how to ask them: `timeout` seconds for each, `retries` more times after network errors, `parallel` at once.
+
+    `mixed_case` spells names at random and wants them back so, which makes answers harder to guess; some old servers cannot do it.
+    """
 
     def __init__(
-        self, selector: selectors.BaseSelector, clock: Callable[[], float], servers: Sequence[Server], *, timeout: float = 2.0,
-        smart: bool = True,
+        self, loop: Loop, servers: Servers, *, timeout: float = 2.0, retries: int = 0, parallel: int = 1, mixed_case: bool = False,
     ) -> None:
-        self._selector = selector
-        self._clock = clock
-        self._servers = list(servers)
-        self._timeout = timeout
-        self._smart = smart
-        self._first = 0
-        self._pending: Set[_Pending] = set()
+        self.loop = loop
+        self.servers = servers
+        self.timeout = timeout
+        self.retries = retries
+        self.parallel = parallel
+        self.mixed_case = mixed_case
+        self.pending: Set[_Exchange] = set()
+        self.failures = 0
 
-    def use(self, servers: Sequence[Server]) -> None:
-        """From now on these; questions on their way are not touched."""
-        if list(servers) != self._servers:
-            self._servers, self._first = list(servers), 0
-
-    def ask(self, packet: bytes, query: wire.Query, reply: Reply, *, tcp: bool) -> None:
-        """`reply` gets exactly one answer, now or later."""
-        order = self._servers[self._first :] + self._servers[: self._first]
-        pending = _Pending(packet, query, reply, tcp, order)
-        if len(self._pending) >= MOST_PENDING or not order:
-            self._give_up(pending)
+    def ask(self, asking: Asking, answered: Answered) -> None:
+        """`answered` is called once, never before this returns."""
+        order = self.servers.order()
+        if not order or len(self.pending) >= MOST_PENDING:
+            self.failures += 1
+            self.loop.later(0.0, lambda: answered(None))
             return
-        self._pending.add(pending)
-        self._next(pending)
+        exchange = _Exchange(self, asking, order, answered)
+        self.pending.add(exchange)
+        exchange.begin()
 
-    def _next(self, pending: _Pending) -> None:
-        self._close(pending)
-        while pending.servers:
-            pending.asked = pending.servers.pop(0)
+    def tell(self) -> List[Dict[str, Any]]:
+        return self.servers.tell()
+
+    def close(self) -> None:
+        for exchange in list(self.pending):
+            exchange.drop()
+
+
+class _Exchange:
+    """One question: the servers still to ask, those being asked, and the denial that was heard."""
+
+    def __init__(self, pool: Pool, asking: Asking, servers: List[Server], answered: Answered) -> None:
+        self.pool = pool
+        self.asking = asking
+        self._left = [server for server in servers for _ in range(1 + pool.retries)]
+        self._answered = answered
+        self._running: List[_Attempt] = []
+        self._denial: Optional[Message] = None
+
+    def begin(self) -> None:
+        # On the next turn: nothing of an exchange happens within the question that began it.
+        self.pool.loop.later(0.0, self._fill)
+
+    def _fill(self) -> None:
+        while self._left and len(self._running) < self.pool.parallel:
+            server = self._left.pop(0)
+            if self._denial is not None and self.pool.servers.rests(server):
+                continue  # There is an answer already; it does not wait for one who was silent a moment ago.
+            attempt = _Attempt(self, server)
+            self._running.append(attempt)
+            if not attempt.start():
+                self._running.remove(attempt)
+        if not self._running:
+            self._end(self._denial)
+
+    def failed(self, attempt: "_Attempt", *, reachable: bool) -> None:
+        """On to the next. A server that answered, only not usefully, is not asked once more."""
+        if reachable:
+            self._left = [server for server in self._left if server != attempt.server]
+        self._running.remove(attempt)
+        self._fill()
+
+    def denied(self, attempt: "_Attempt", answer: Message) -> None:
+        self._denial = self._denial or answer
+        self.failed(attempt, reachable=True)
+
+    def succeeded(self, answer: Message) -> None:
+        self._end(answer)
+
+    def _end(self, answer: Optional[Message]) -> None:
+        self.drop()
+        if answer is None:
+            self.pool.failures += 1
+        self._answered(answer)
+
+    def drop(self) -> None:
+        self.pool.pending.discard(self)
+        self._left = []
+        for attempt in self._running:
+            attempt.close()
+        self._running = []
+
+
+class _Attempt:
+    """One server being asked, over UDP and then perhaps over TCP."""
+
+    def __init__(self, exchange: _Exchange, server: Server) -> None:
+        self.server = server
+        self._exchange = exchange
+        self._pool = exchange.pool
+        self._loop = exchange.pool.loop
+        self._socket: Optional[socket.socket] = None
+        self._timer: Optional[Timer] = None
+        self._began = 0.0
+        self._edns = True
+        self._number = b""
+        self._question = exchange.asking.question
+        self._to_send = b""
+        self._received = b""
+        self._wrong = 0
+        self._truncated: Optional[Message] = None
+
+    def start(self) -> bool:
+        """False when not even a packet could be sent; that is remembered of the server."""
+        try:
+            self._over_udp()
+        except OSError:
+            self.close()
+            self._pool.servers.failed(self.server, self._pool.timeout)
+            return False
+        return True
+
+    def _packet(self) -> bytes:
+        asking = self._exchange.asking
+        self._number = os.urandom(2)
+        self._question = _mixed(asking.question) if self._pool.mixed_case else asking.question
+        opt = wire.opt_record(OWN_SIZE, wire.DO if asking.dnssec else 0) if self._edns else b""
+        return self._number + struct.pack("!HHHHH", asking.flags, 1, 0, 0, int(self._edns)) + self._question + opt
+
+    def _open(self, kind: int) -> socket.socket:
+        self.close()
+        self._socket = sock = socket.socket(socket.AF_INET6 if ":" in self.server[0] else socket.AF_INET, kind)
+        sock.setblocking(False)
+        self._began = self._loop.clock()
+        self._timer = self._loop.later(self._pool.timeout, self._silent)
+        return sock
+
+    def _over_udp(self) -> None:
+        sock = self._open(socket.SOCK_DGRAM)
+        # Connected: the kernel drops what comes from any other address or port, and chooses our port at random.
+        sock.connect(self.server)
+        sock.send(self._packet())
+        self._loop.register(sock, READ, lambda mask: self._datagrams(sock))
+
+    def _over_tcp(self) -> None:
+        packet = self._packet()
+        self._to_send = struct.pack("!H", len(packet)) + packet
+        self._received = b""
+        try:
+            sock = self._open(socket.SOCK_STREAM)
+            sock.connect_ex(self.server)
+        except OSError:
+            self._give_up()
+            return
+        self._loop.register(sock, WRITE, lambda mask: self._write(sock))
+
+    def _datagrams(self, sock: socket.socket) -> None:
+        while self._socket is sock:
             try:
-                self._send(pending, pending.asked)
+                packet = sock.recv(65535)
+            except BlockingIOError:
                 return
             except OSError:
-                self._close(pending)
-        self._give_up(pending)
+                self._give_up()  # Nobody listens there.
+                return
+            if not self._judge(packet):
+                self._wrong += 1
+                if self._wrong >= MOST_WRONG:
+                    # Somebody is guessing. Over TCP guessing is of no use.
+                    self._over_tcp()
 
-    def _send(self, pending: _Pending, server: Server) -> None:
-        family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-        pending.socket = socket.socket(family, socket.SOCK_STREAM if pending.tcp else socket.SOCK_DGRAM)
-        pending.socket.setblocking(False)
-        pending.number = os.urandom(2)
-        pending.received = b""
-        pending.deadline = self._clock() + self._timeout
-        question = pending.number + pending.packet[2:]
-        if pending.tcp:
-            pending.sent = struct.pack("!H", len(question)) + question
-            pending.socket.connect_ex(server)
-            self._selector.register(pending.socket, selectors.EVENT_WRITE, lambda mask: self._write(pending))
-        else:
-            # Connected: the kernel drops what comes from any other address or port.
-            pending.socket.connect(server)
-            pending.socket.send(question)
-            self._selector.register(pending.socket, selectors.EVENT_READ, lambda mask: self._read_datagram(pending))
-
-    def _write(self, pending: _Pending) -> None:
-        assert pending.socket is not None
+    def _write(self, sock: socket.socket) -> None:
         try:
-            sent = pending.socket.send(pending.sent)
+            self._to_send = self._to_send[sock.send(self._to_send) :]
         except BlockingIOError:
             return
         except OSError:
-            self._next(pending)
+            self._give_up()
             return
-        pending.sent = pending.sent[sent:]
-        if not pending.sent:
-            self._selector.modify(pending.socket, selectors.EVENT_READ, lambda mask: self._read_stream(pending))
+        if not self._to_send:
+            self._loop.modify(sock, READ, lambda mask: self._stream(sock))
 
-    def _read_datagram(self, pending: _Pending) -> None:
-        assert pending.socket is not None
+    def _stream(self, sock: socket.socket) -> None:
         try:
-            answer = pending.socket.recv(65535)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._next(pending)
-            return
-        self._judge(pending, answer)
-
-    def _read_stream(self, pending: _Pending) -> None:
-        assert pending.socket is not None
-        try:
-            data = pending.socket.recv(65535)
+            data = sock.recv(65535)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if not data:
-            self._next(pending)
-            return
-        pending.received += data
-        if len(pending.received) >= 2:
-            size = struct.unpack_from("!H", pending.received)[0]
-            if len(pending.received) >= 2 + size:
-                self._judge(pending, pending.received[2 : 2 + size])
+        self._received += data
+        size = struct.unpack_from("!H", self._received)[0] if len(self._received) >= 2 else 65536
+        if len(self._received) >= 2 + size:
+            if not self._judge(self._received[2 : 2 + size], tcp=True):
+                self._give_up()
+        elif not data:
+            self._give_up()
 
-    def _judge(self, pending: _Pending, answer: bytes) -> None:
-        asked = pending.query.question
-        flags = struct.unpack_from("!H", answer, 2)[0] if len(answer) >= 12 else 0
-        if answer[:2] != pending.number or not flags & wire.QR:
-            if pending.tcp:
-                self._next(pending)
-            return
-        code = flags & 0xF
-        matches = answer[12 : 12 + len(asked)].lower() == asked.lower()
-        if code == wire.NOERROR and not matches:
-            # Another question's answer: spoofed or late. The right one may still come.
-            return
-        if code != wire.NOERROR:
-            if code == wire.NXDOMAIN and matches:
-                pending.denial = answer
-            self._next(pending)
-            return
-        if self._smart and pending.asked in self._servers:
-            self._first = self._servers.index(pending.asked)
-        self._finish(pending, pending.packet[:2] + answer[2:])
+    def _judge(self, packet: bytes, tcp: bool = False) -> bool:
+        """Whether it is the asked server's answer to our question; if so, it is dealt with."""
+        if packet[:2] != self._number:
+            return False
+        try:
+            answer = message.read(packet)
+        except ValueError:
+            return False
+        code = answer.code
+        if answer.flags & wire.OPCODE or not self._is_ours(answer):
+            return False
+        self._pool.servers.answered(self.server, self._loop.clock() - self._began)
+        if code in _RETRY_PLAIN and self._edns and not tcp:
+            self._edns = False  # Perhaps a server that has never heard of EDNS.
+            if not self.start():
+                self._exchange.failed(self, reachable=False)
+        elif answer.flags & wire.TC and not tcp:
+            self._truncated = answer if code == wire.NOERROR else None
+            self._over_tcp()
+        elif code == wire.NOERROR:
+            self._exchange.succeeded(answer)
+        elif code == wire.NXDOMAIN and answer.question:
+            self.close()
+            self._exchange.denied(self, answer)
+        else:
+            self.close()
+            self._exchange.failed(self, reachable=True)
+        return True
 
-    def tick(self) -> None:
-        """Goes on to the next recursor where the asked one was silent for too long."""
-        now = self._clock()
-        for pending in [pending for pending in self._pending if pending.deadline <= now]:
-            self._next(pending)
+    def _is_ours(self, answer: Message) -> bool:
+        """Whether it is about our question, in our spelling if that was mixed. Servers that refuse may leave the question out."""
+        if not answer.question:
+            return answer.code != wire.NOERROR
+        if self._pool.mixed_case:
+            return answer.question == self._question
+        return wire.lowered(answer.question) == wire.lowered(self._question)
 
-    def _give_up(self, pending: _Pending) -> None:
-        if pending.denial is not None:
-            self._finish(pending, pending.packet[:2] + pending.denial[2:])
+    def _silent(self) -> None:
+        self._timer = None
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """The server cannot be reached, or not over TCP: then a truncated answer is better than none."""
+        seconds = self._loop.clock() - self._began
+        self.close()
+        if self._truncated is not None:
+            self._exchange.succeeded(self._truncated)
             return
-        flags = wire.QR | (pending.query.flags & wire.RD) | wire.RA | wire.SERVFAIL
-        self._finish(pending, pending.packet[:2] + wire.head(flags, pending.query.question, 0))
-
-    def _finish(self, pending: _Pending, answer: bytes) -> None:
-        self._close(pending)
-        self._pending.discard(pending)
-        pending.reply(answer)
-
-    def _close(self, pending: _Pending) -> None:
-        if pending.socket is not None:
-            # It may have failed before it was registered.
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(pending.socket)
-            pending.socket.close()
-        pending.socket = None
+        self._pool.servers.failed(self.server, seconds)
+        self._exchange.failed(self, reachable=False)
 
     def close(self) -> None:
-        for pending in list(self._pending):
-            self._close(pending)
-        self._pending.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._socket is not None:
+            self._loop.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
 
 
-def server_of(text: str) -> Server:
-    """`ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`. ValueError for anything else."""
-    try:
-        return str(ipaddress.ip_address(text.strip("[]"))), 53
-    except ValueError:
-        address, _, port = text.rpartition(":")
-        try:
-            return str(ipaddress.ip_address(address.strip("[]"))), int(port)
-        except ValueError:
-            raise ValueError("Invalid IP address %s" % text) from None
+def _mixed(question: bytes) -> bytes:
+    """The same name with the case of each letter thrown like a coin."""
+    name = bytes([byte ^ 0x20 if 0x61 <= byte | 0x20 <= 0x7A and random.getrandbits(1) else byte for byte in question[:-4]])
+    return name + question[-4:]

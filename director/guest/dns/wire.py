@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import ipaddress
 import struct
-from typing import List, NamedTuple, Optional, Tuple, Union
+from typing import List, NamedTuple, Optional, Tuple
 
 Labels = Tuple[str, ...]
-Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
-A, PTR, SOA, AAAA, OPT, ANY = 1, 12, 6, 28, 41, 255
+A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, OPT, ANY = 1, 2, 5, 6, 12, 15, 16, 28, 33, 41, 255
 IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
+BADVERS = 16
+CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 16: "BADVERS"}
+TYPES = {
+    "A": A, "NS": NS, "CNAME": CNAME, "SOA": SOA, "PTR": PTR, "MX": MX, "TXT": TXT, "AAAA": AAAA, "SRV": SRV, "HTTPS": 65, "ANY": ANY,
+}
 
-QR, AA, TC, RD, RA = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
-_OPCODE, _NOTIFY = 0x7800, 4
+QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
+DO = 0x8000
+OPCODE, NOTIFY = 0x7800, 4
 PLAIN_LIMIT, TCP_LIMIT = 512, 65535
+LONGEST_NAME = 255
 
-_HEAD = struct.Struct("!HHHHHH")
+HEAD = struct.Struct("!HHHHHH")
+_KIND = struct.Struct("!HH")
 _FIELDS = struct.Struct("!HHIH")
+_A_START = b"\xc0\x0c" + _FIELDS.pack(A, IN, 0, 4)
+_AAAA_START = b"\xc0\x0c" + _FIELDS.pack(AAAA, IN, 0, 16)
 
 
 class Ignored(Exception):
@@ -33,62 +41,124 @@ class Malformed(Exception):
         self.packet = packet
 
 
+class Edns(NamedTuple):
+    """What an OPT record of a question says. `size` is as asked; `bare` means that it has no options."""
+
+    size: int
+    dnssec: bool
+    bare: bool
+
+
 class Query(NamedTuple):
-    """`labels` are in lower case; `question` are the bytes as asked, to be echoed; `edns` is the asked size, None without EDNS."""
+    """`labels` are in lower case; `question` are the bytes as asked, to be echoed; `size` is all of the packet that was read."""
 
     flags: int
     labels: Labels
     type: int
     klass: int
     question: bytes
-    edns: Optional[int]
+    edns: Optional[Edns]
+    size: int
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.labels) + "."
 
     @property
     def limit(self) -> int:
         """Bytes that a UDP answer may have."""
-        return max(self.edns or 0, PLAIN_LIMIT)
+        return max(self.edns.size, PLAIN_LIMIT) if self.edns is not None else PLAIN_LIMIT
+
+    def canonical(self) -> bytes:
+        """The packet without its id as every asker of the same thing could have sent it: the key of prepared answers."""
+        flags = self.flags & (RD | OPCODE)
+        if self.edns is None:
+            return _COUNTS.pack(flags, 1, 0, 0, 0) + lowered(self.question)
+        return _COUNTS.pack(flags, 1, 0, 0, 1) + lowered(self.question) + opt_record(self.edns.size)
+
+
+_COUNTS = struct.Struct("!HHHHH")
+
+
+def lowered(question: bytes) -> bytes:
+    """The same question with its name in lower case. Lengths of labels are below 64, no letter looks like one."""
+    return question[:-4].lower() + question[-4:]
 
 
 def parse(packet: bytes) -> Query:
     """Raises Ignored or Malformed; every byte string is a possible packet."""
     if len(packet) < 12:
         raise Ignored("shorter than a head")
-    number, flags, questions, answers, authorities, additional = _HEAD.unpack_from(packet)
+    number, flags, questions, answers, authorities, additional = HEAD.unpack_from(packet)
     if flags & QR:
         raise Ignored("an answer")
-    opcode = (flags & _OPCODE) >> 11
-    if opcode not in (0, _NOTIFY):
-        raise Malformed(_refusal(number, flags, NOTIMP))
+    opcode = (flags & OPCODE) >> 11
+    if opcode not in (0, NOTIFY):
+        raise Malformed(refusal(number, flags, NOTIMP))
     if questions != 1 or answers > 1 or authorities > 1 or additional > 2:
-        raise Malformed(_refusal(number, flags, FORMERR))
+        raise Malformed(refusal(number, flags, FORMERR))
     try:
         labels, end = read_name(packet, 12)
-        kind, klass = struct.unpack_from("!HH", packet, end)
-        question = packet[12 : end + 4]
-        edns = _edns(packet, end + 4, answers + authorities + additional)
+        kind, klass = _KIND.unpack_from(packet, end)
+        end += 4
+        question = packet[12:end]
+        edns = None
+        if answers or authorities or additional:
+            edns, end = _edns(packet, end, answers + authorities, additional, question)
     except (ValueError, struct.error) as error:
-        raise Malformed(_refusal(number, flags, FORMERR)) from error
-    return Query(flags, labels, kind, klass, question, edns)
+        raise Malformed(refusal(number, flags, FORMERR)) from error
+    return Query(flags, labels, kind, klass, question, edns, end)
 
 
-def _refusal(number: int, flags: int, code: int) -> bytes:
-    return _HEAD.pack(number, QR | (flags & (_OPCODE | RD)) | code, 0, 0, 0, 0)
+def refusal(number: int, flags: int, code: int) -> bytes:
+    """A bare head with a code; the opcode comes back as it was."""
+    return HEAD.pack(number, QR | (flags & (OPCODE | RD)) | code, 0, 0, 0, 0)
+
+
+def _edns(packet: bytes, offset: int, others: int, additional: int, question: bytes) -> Tuple[Optional[Edns], int]:
+    """What the OPT record among the records says, and where the last record ends. Raises Malformed for versions to come."""
+    found: Optional[Edns] = None
+    for index in range(others + additional):
+        start = offset
+        kind, klass, ttl, length, offset = record_at(packet, offset)
+        if kind != OPT:
+            continue
+        if found is not None or index < others or packet[start] != 0:
+            raise ValueError("an OPT record where none may be")
+        if (ttl >> 16) & 0xFF:
+            number, flags = HEAD.unpack_from(packet)[:2]
+            raise Malformed(
+                HEAD.pack(number, QR | (flags & RD), 1, 0, 0, 1) + question + opt_record(klass, (BADVERS >> 4) << 24))
+        found = Edns(klass, bool(ttl & DO), length == 0)
+    return found, offset
+
+
+def record_at(packet: bytes, offset: int) -> Tuple[int, int, int, int, int]:
+    """(type, class, TTL, length of the data, where it ends) of the record at `offset`. ValueError or struct.error when cut off."""
+    offset = skip_name(packet, offset)
+    kind, klass, ttl, length = _FIELDS.unpack_from(packet, offset)
+    end = offset + 10 + length
+    if end > len(packet):
+        raise ValueError("a record runs out of the packet")
+    return kind, klass, ttl, length, end
 
 
 def read_name(packet: bytes, offset: int) -> Tuple[Labels, int]:
     """The name at `offset`, in lower case, and where it ends. Questions hold no pointers; ValueError for those and for bad lengths."""
     labels: List[str] = []
     start = offset
-    while True:
-        if offset >= len(packet):
-            raise ValueError("a name runs out of the packet")
+    size = len(packet)
+    while offset < size:
         length = packet[offset]
+        offset += 1
         if length == 0:
-            return tuple(labels), offset + 1
-        if length > 63 or offset + 1 + length > len(packet) or offset + length - start > 253:
-            raise ValueError("a label has a wrong length")
-        labels.append(packet[offset + 1 : offset + 1 + length].lower().decode("latin-1"))
-        offset += 1 + length
+            return tuple(labels), offset
+        end = offset + length
+        if length > 63 or end >= size or end - start >= LONGEST_NAME:
+            break
+        labels.append(packet[offset:end].lower().decode("latin-1"))
+        offset = end
+    raise ValueError("a name runs out of the packet, or is too long")
 
 
 def skip_name(packet: bytes, offset: int) -> int:
@@ -105,41 +175,19 @@ def skip_name(packet: bytes, offset: int) -> int:
     raise ValueError("a name runs out of the packet")
 
 
-def records(packet: bytes, offset: int, count: int) -> Tuple[Tuple[int, int, int, int], ...]:
-    """(type, class, TTL, offset of the TTL) of `count` records from `offset` on. ValueError or struct.error when cut off."""
-    found = []
-    for _ in range(count):
-        offset = skip_name(packet, offset)
-        kind, klass, ttl, length = _FIELDS.unpack_from(packet, offset)
-        found.append((kind, klass, ttl, offset + 4))
-        offset += 10 + length
-        if offset > len(packet):
-            raise ValueError("a record runs out of the packet")
-    return tuple(found)
-
-
-def _edns(packet: bytes, offset: int, count: int) -> Optional[int]:
-    sizes = [klass for kind, klass, _, _ in records(packet, offset, count) if kind == OPT]
-    if len(sizes) > 1:
-        raise ValueError("more than one OPT record")
-    return sizes[0] if sizes else None
-
-
 def head(flags: int, question: bytes, answers: int, additional: int = 0) -> bytes:
     """All of an answer before its records, without the two bytes of the id."""
-    return struct.pack("!HHHHH", flags, 1, answers, 0, additional) + question
+    return _COUNTS.pack(flags, 1, answers, 0, additional) + question
 
 
-def address_record(address: Address, ttl: int = 0) -> bytes:
-    """An A or AAAA record owned by the name of the question."""
-    data = address.packed
-    return b"\xc0\x0c" + _FIELDS.pack(A if address.version == 4 else AAAA, IN, ttl, len(data)) + data
+def address_record(packed: bytes) -> bytes:
+    """An A or AAAA record with TTL 0, owned by the name of the question."""
+    return (_A_START if len(packed) == 4 else _AAAA_START) + packed
 
 
-def pointer_record(name: str, ttl: int = 0) -> bytes:
-    """A PTR record owned by the name of the question. ValueError when `name` is no domain name."""
-    data = encode_name(name)
-    return b"\xc0\x0c" + _FIELDS.pack(PTR, IN, ttl, len(data)) + data
+def record(kind: int, ttl: int, data: bytes) -> bytes:
+    """A record owned by the name of the question."""
+    return b"\xc0\x0c" + _FIELDS.pack(kind, IN, ttl, len(data)) + data
 
 
 def encode_name(name: str) -> bytes:
@@ -150,14 +198,14 @@ def encode_name(name: str) -> bytes:
         if not 0 < len(raw) < 64:
             raise ValueError("%r is no domain name" % name)
         data += bytes((len(raw),)) + raw
-    if len(data) > 254:
+    if len(data) >= LONGEST_NAME:
         raise ValueError("%r is longer than a domain name may be" % name)
     return data + b"\0"
 
 
-def opt_record(size: int) -> bytes:
-    """An empty OPT record with that size."""
-    return b"\0" + _FIELDS.pack(OPT, size, 0, 0)
+def opt_record(size: int, more: int = 0) -> bytes:
+    """An empty OPT record with that size; `more` are the extended code, version and flags."""
+    return b"\0" + _FIELDS.pack(OPT, size, more, 0)
 
 
 def labels_of(name: str) -> Labels:

@@ -1,0 +1,133 @@
+"""What a name below a record domain means. Source: DNS contract, sections 3.1 and 3.2 and their corrections."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+
+from .records import Record, Records
+from .wire import Labels
+
+AGENT_ZONE: Labels = ("bosh-agent-id",)
+_CODES = re.compile(r"([aismny])([0-9]+)")
+_GROUP = re.compile(r"q-g([0-9]+)")
+
+
+class BadName(Exception):
+    """The name is inside a zone of records but follows none of the forms: FORMERR."""
+
+
+class Selection(NamedTuple):
+    """What a name means: the matching records before health, the health filter (`s`), the group whose health counts, whether to wait
+    for first checks (`y1`), and the form of the name in words."""
+
+    records: Tuple[Record, ...]
+    status: int = 0
+    group_id: str = ""
+    waits: bool = False
+    form: str = "an instance's id"
+
+
+NOTHING = Selection((), form="nothing")
+
+
+def domain_of(records: Records, labels: Labels) -> Optional[Labels]:
+    """The longest record domain that the name lies in, or is; whole labels only."""
+    domains = records.domains
+    for start in range(len(labels)):
+        if labels[start:] in domains:
+            return labels[start:]
+    return None
+
+
+def agent(records: Records, labels: Labels) -> Selection:
+    """A name below `bosh-agent-id`."""
+    if len(labels) == 2:
+        return Selection(records.with_agent(labels[0]), form="an agent's id")
+    return instance(records, labels) if len(labels) > 2 else NOTHING
+
+
+def instance(records: Records, labels: Labels) -> Selection:
+    """By the first label, an instance's id, alone: so resolve names outside the record domains."""
+    return Selection(records.with_id(labels[0])) if labels else NOTHING
+
+
+def select(records: Records, labels: Labels, domain: Labels) -> Selection:
+    """A name below `domain` in one of the forms; no records when nothing matches. Raises BadName."""
+    place = labels[1 : len(labels) - len(domain)]
+    if len(labels) == len(domain):
+        return NOTHING
+    first = labels[0]
+    codes = _codes(first) if first[:2] == "q-" else None
+    if len(place) not in (1, 3):
+        raise BadName("one or three labels are wanted between the first and the domain, not %d" % len(place))
+    if codes is None:
+        found = tuple([record for record in records.with_id(first) if record.domain == domain and _lies(record, place)])
+        return Selection(found)
+    candidates, group_id, form = _short(records, place[0], domain) if len(place) == 1 else _long(records, place, domain)
+    wanted = {code: frozenset(numbers) for code, numbers in codes.items() if code in "aimn"}
+    chosen = tuple([record for record in candidates if _matches(record, wanted)]) if wanted else tuple(candidates)
+    status = int(codes["s"][0][:6]) if "s" in codes else 0
+    return Selection(chosen, status, group_id, codes.get("y", [""])[0] == "1", form)
+
+
+def _short(records: Records, label: str, domain: Labels) -> Tuple[Iterable[Record], str, str]:
+    group = _GROUP.fullmatch(label)
+    if group is None:
+        # A single label that names no group is no filter: the whole domain.
+        return records.in_domain(domain), "", "a query for the whole domain"
+    group_id = _number(group.group(1))
+    return records.in_group(domain, group_id), group_id, "a short query"
+
+
+def _long(records: Records, place: Labels, domain: Labels) -> Tuple[Iterable[Record], str, str]:
+    places = records.places(domain)
+    group, network, deployment = place
+    asked = _GROUP.fullmatch(group)
+    group_id = _number(asked.group(1)) if asked else ""
+    if not any("*" in label for label in place):
+        found = places.get((group, network, deployment), ())
+    else:
+        found = [
+            record
+            for key, records_there in places.items()
+            if like(key[0], group) and like(key[1], network) and like(key[2], deployment)
+            for record in records_there
+        ]
+    # A group that is itself called like a number must also have that number.
+    return [record for record in found if not group_id or group_id in record.group_ids], group_id, "a long query"
+
+
+def _lies(record: Record, place: Labels) -> bool:
+    """Whether the record is in a place of one label (a group's number, or anything) or of three: group, network, deployment."""
+    if len(place) == 1:
+        group = _GROUP.fullmatch(place[0])
+        return group is None or _number(group.group(1)) in record.group_ids
+    return like(record.group, place[0]) and like(record.network, place[1]) and like(record.deployment, place[2])
+
+
+def like(text: str, pattern: str) -> bool:
+    """`*`, `prefix*` and `*suffix`; other signs stand for themselves."""
+    if "*" not in pattern:
+        return text == pattern
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]").replace("?", "[?]"))
+
+
+def _codes(label: str) -> Dict[str, List[str]]:
+    """The codes of a `q-` label. Raises BadName without any valid code."""
+    codes: Dict[str, List[str]] = {}
+    for code, number in _CODES.findall(label[2:]):
+        codes.setdefault(code, []).append(_number(number))
+    if not codes:
+        raise BadName("no code after q-")
+    return codes
+
+
+def _number(text: str) -> str:
+    return text.lstrip("0") or "0"
+
+
+def _matches(record: Record, wanted: Mapping[str, FrozenSet[str]]) -> bool:
+    values = {"a": record.az_id, "i": str(record.instance_index), "m": record.num_id, "n": record.network_id}
+    return all(values[code] in numbers for code, numbers in wanted.items())
