@@ -26,6 +26,7 @@ from director.api import (
     locks,
     releases,
     remote,
+    rotations,
     stemcells,
     tasks,
     upkeep,
@@ -69,6 +70,10 @@ ROWS: tuple[Row, ...] = (
     Row("GET", "/deployments/{deployment}/variables", variables.index),
     Row("GET", "/deployments/{deployment}/certificate_expiry", variables.certificates),
     Row("GET", "/deployed_variables/{name:path}", variables.deployed),
+    Row("GET", "/variables", variables.everything),
+    Row("GET", "/certificate_expiry", rotations.certificates),
+    Row("GET", "/rotations", rotations.index),
+    Row("POST", "/rotations", rotations.step, JSON),
     # Instances
     Row("GET", "/deployments/{deployment}/instances", instances.index),
     Row("GET", "/deployments/{deployment}/vms", instances.vms),

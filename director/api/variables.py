@@ -6,6 +6,7 @@ import datetime
 
 from starlette.responses import Response
 
+from director.api import rotations
 from director.api.calls import Call, answer, timestamp
 
 
@@ -20,6 +21,9 @@ def _pins(call: Call) -> dict[str, str]:
 
 
 def index(call: Call) -> Response:
+    """Ids and names; with `details=true` (ours) also types, versions, ends and uses."""
+    if call.flag("details"):
+        return answer(rotations.details(call, call.deployment))
     return answer([{"id": identity, "name": name} for name, identity in sorted(_pins(call).items())])
 
 
@@ -34,6 +38,11 @@ def certificates(call: Call) -> Response:
         }
         for row in sorted(rows.values(), key=lambda row: row.name) if row.expires_at
     ])
+
+
+def everything(call: Call) -> Response:
+    """The variables of all deployments, with details: ours, an addition to the contract."""
+    return answer(rotations.details(call))
 
 
 def deployed(call: Call) -> Response:

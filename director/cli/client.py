@@ -199,6 +199,24 @@ class Client:
     def variables(self, name: str) -> list[dict[str, Any]]:
         return _rows(self.get(f"/deployments/{name}/variables"))
 
+    def variable_details(self, name: str = "") -> list[dict[str, Any]]:
+        """With types, versions and uses; of all deployments without a name."""
+        return _rows(self.get(f"/deployments/{name}/variables", ("details", "true")) if name else self.get("/variables"))
+
+    def certificates(self) -> list[dict[str, Any]]:
+        """Those that deployments use."""
+        return _rows(self.get("/certificate_expiry"))
+
+    def own_certificates(self) -> list[dict[str, Any]]:
+        """The director's."""
+        return _rows(self.get("/director/certificate_expiry"))
+
+    def rotations(self) -> list[dict[str, Any]]:
+        return _rows(self.get("/rotations"))
+
+    def rotate(self, name: str, deployment: str, *, undo: bool, dry_run: bool) -> dict[str, Any]:
+        return self.start("POST", "/rotations", json={"name": name, "deployment": deployment, "undo": undo, "dry_run": dry_run})
+
     def errands(self, name: str) -> list[dict[str, Any]]:
         return _rows(self.get(f"/deployments/{name}/errands"))
 

@@ -10,6 +10,7 @@ from director.execute.recover import recover
 from director.execute.steps import scripts
 from director.execute.steps.delete_instance import delete_instance
 from director.plan import model
+from director.variables import rollout
 
 IGNORED = 190021
 
@@ -54,4 +55,6 @@ def _forget(ctx: Context, name: str) -> None:
     stage = ctx.log.stage("Deleting properties", 1)
     with stage.step("Destroying deployment"):
         ctx.store.deployments.delete(name)
+        ctx.store.variables.forget_unused()
+        rollout.close_finished(ctx.store)
     dns.publish(ctx)

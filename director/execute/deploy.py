@@ -21,6 +21,7 @@ from director.plan import model
 from director.plan.digest import digest
 from director.plan.model import Action
 from director.plan.planfile import PlanFile
+from director.variables import rollout
 
 ALL = 1_000_000
 
@@ -243,6 +244,7 @@ def keep(ctx: Context, prepared: Prepared, *, keep_text: bool) -> None:
             used = {row.variable_set_id for row in ctx.store.instances.of(name) if row.variable_set_id is not None}
             ctx.store.variables.forget_sets(name, used | {prepared.variable_set_id})
             ctx.store.variables.forget_unused()
+            rollout.close_finished(ctx.store)
 
 
 def _with_versions(prepared: Prepared) -> dict[str, object]:

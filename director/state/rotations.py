@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +15,8 @@ _table = tables.rotations
 @dataclasses.dataclass(frozen=True)
 class RotationRow:
     """`name` is the absolute name of the certificate that is rotated; `stage` is 1 to 3 (see `director.variables.rotation`); `sealed`
-    holds the old and new certificates and keys; `versions` tells of each variable version that the rotation made its stage."""
+    holds the old and new certificates and keys; `versions` tells of each variable version that the rotation made its stage. `facts` has
+    `fingerprint` (SHA-256) and `expires_at` of the certificate as it was (`old`) and becomes (`new`)."""
 
     name: str
     stage: int
@@ -23,6 +25,7 @@ class RotationRow:
     user: str
     started_at: float
     changed_at: float
+    facts: dict[str, dict[str, Any]]
 
 
 class Rotations(database.Repository):

@@ -318,6 +318,7 @@ rotations = sa.Table(
     _text("user"),
     _time("started_at"),
     _time("changed_at"),
+    _json("facts"),
 )
 
 variable_sets = sa.Table(

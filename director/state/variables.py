@@ -93,6 +93,10 @@ class Variables(database.Repository):
         """Newest first."""
         return self._many(VariableSetRow, sa.select(_sets).where(_sets.c.deployment == deployment).order_by(_sets.c.id.desc()))
 
+    def sets_with_ids(self, ids: Iterable[int]) -> list[VariableSetRow]:
+        """Those that exist."""
+        return self._many_in(VariableSetRow, sa.select(_sets), _sets.c.id, list(ids))
+
     def last_deployed_set(self, deployment: str) -> VariableSetRow | None:
         """The newest set whose deploy succeeded."""
         query = sa.select(_sets).where(_sets.c.deployment == deployment, _sets.c.deployed).order_by(_sets.c.id.desc())

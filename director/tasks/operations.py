@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from director.execute import (
     kept_plans,
     prepare,
     preview,
+    rotate,
     states,
     upkeep,
     upload_stemcell,
@@ -186,6 +188,15 @@ def _delete_old_disks(_: TaskContext, ctx: context.Context, __: Arguments) -> st
     return upkeep.delete_old_disks(ctx)
 
 
+def _rotate(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+    """No deploy of those who use it runs meanwhile, since what such a deploy takes would be neither before nor after the step."""
+    name, dry_run = arguments["name"], bool(arguments.get("dry_run"))
+    with contextlib.ExitStack() as held:
+        for deployment in () if dry_run else rotate.deployments_of(ctx.store, name):
+            held.enter_context(task.locks.deployment(deployment))
+        return rotate.rotate(ctx, name, undo=bool(arguments.get("undo")), dry_run=dry_run)
+
+
 KINDS: Mapping[str, Entry] = {
     "update_deployment": Entry("update_deployment", _deploy, lock=True),
     "change_state": Entry("update_deployment", _change_state, lock=True),
@@ -200,6 +211,7 @@ KINDS: Mapping[str, Entry] = {
     "fetch_logs": Entry("fetch_logs", _fetch_logs),
     "ssh": Entry("ssh", _ssh),
     "cleanup": Entry("delete_artifacts", _clean_up),
+    "rotate_variable": Entry("rotate_variable", _rotate),
     "delete_disk": Entry("delete_orphan_disks", _delete_disk),
     "delete_orphaned_vms": Entry("scheduled_orphaned_vm_cleanup", _delete_orphaned_vms),
     "delete_old_disks": Entry("scheduled_orphaned_disk_cleanup", _delete_old_disks),

@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -22,6 +25,7 @@ from director.variables.options import Options
 DEFAULT_DAYS = 365
 # A machine whose clock is a little behind must not refuse a certificate that was just made.
 BACKDATED = datetime.timedelta(minutes=5)
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 _SUBJECT = {
     "country": NameOID.COUNTRY_NAME, "state": NameOID.STATE_OR_PROVINCE_NAME, "locality": NameOID.LOCALITY_NAME,
@@ -131,15 +135,78 @@ def make(request: Request, key: rsa.RSAPrivateKey, signer: Signer | None, now: C
         # RFC 5280, 4.2.1.6: critical when it is all that names the subject.
         builder = builder.add_extension(x509.SubjectAlternativeName(request.names), critical=not request.subject.rdns)
     if request.extended:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([_EXTENDED[item] for item in request.extended]), critical=False)
+        wanted = [_EXTENDED.get(item) or x509.ObjectIdentifier(item) for item in request.extended]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(wanted), critical=False)
     certificate = builder.sign(signer.key if signer else key, hashes.SHA256())
     pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
     return {"ca": signer.chain if signer else pem, "certificate": pem, "private_key": keys.private_pem(key)}
 
 
+def request_of(pem: str) -> Request:
+    """What a certificate was made with, to make another like it. Raises ValueError for one whose key is not RSA."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    public = certificate.public_key()
+    if not isinstance(public, rsa.RSAPublicKey):
+        raise ValueError("its key is no RSA key")
+    constraints, usage = _extension(certificate, x509.BasicConstraints), _extension(certificate, x509.KeyUsage)
+    names, extended = _extension(certificate, x509.SubjectAlternativeName), _extension(certificate, x509.ExtendedKeyUsage)
+    known = {oid: name for name, oid in _EXTENDED.items()}
+    return Request(
+        subject=certificate.subject, is_ca=constraints is not None and constraints.ca, names=tuple(names or ()),
+        usages=tuple(name for name, flag in _USAGES.items() if usage is not None and _has(usage, flag)),
+        extended=tuple(known.get(oid, oid.dotted_string) for oid in extended or ()),
+        days=max(1, (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days), key_length=public.key_size)
+
+
+def is_issued_by(pem: str, signer: str) -> bool:
+    """Whether the first certificate of `pem` bears the signature of the first of `signer`."""
+    try:
+        x509.load_pem_x509_certificate(pem.encode()).verify_directly_issued_by(x509.load_pem_x509_certificate(signer.encode()))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def is_self_signed(pem: str) -> bool:
+    """Whether it is its own signer."""
+    return is_issued_by(pem, pem)
+
+
+def split(pem: str) -> list[str]:
+    """Each certificate of a text, ended by a newline."""
+    return [f"{found}\n" for found in _PEM.findall(pem)]
+
+
+def bundle(*pems: str) -> str:
+    """All certificates of the texts in their order, each once."""
+    return "".join(dict.fromkeys(one for pem in pems for one in split(pem)))
+
+
+def fingerprint(pem: str) -> str:
+    """SHA-256 of the first certificate, in hex."""
+    return x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA256()).hex()
+
+
 def expiry(value: Mapping[str, str]) -> float:
     """When a certificate ends, Unix seconds."""
     return x509.load_pem_x509_certificate(value["certificate"].encode()).not_valid_after_utc.timestamp()
+
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _has(usage: x509.KeyUsage, flag: str) -> bool:
+    """The last two flags can be asked for only beside key agreement."""
+    if flag in ("encipher_only", "decipher_only") and not usage.key_agreement:
+        return False
+    return bool(getattr(usage, flag))
 
 
 def _authority(signer: Signer | None, public: rsa.RSAPublicKey) -> x509.AuthorityKeyIdentifier:

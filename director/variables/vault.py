@@ -74,7 +74,7 @@ class Vault:
         """Makes the key file (mode 0600) on first use. Raises CaissonError when the key is missing or is not this database's."""
         self.director_name = director_name
         self._store = store
-        self._clock = clock
+        self.now = clock
         self._new_id = new_id
         self._on_secret = on_secret
         self._making = threading.Lock()
@@ -160,7 +160,7 @@ class Vault:
         return VariableRow(
             id=id, name=name, type=type, sealed=self._seal.close(json.dumps(value).encode(), f"{name} {id}"),
             definition_digest=definition_digest, signed_by=signed_by,
-            expires_at=certificates.expiry(value) if type == "certificate" else None, created_at=self._clock(), options=kept)
+            expires_at=certificates.expiry(value) if type == "certificate" else None, created_at=self.now(), options=kept)
 
     def options(self, row: VariableRow) -> dict[str, Any] | None:
         """What a version was made with; None when that was not kept."""
@@ -208,7 +208,7 @@ class Vault:
                     continue
                 try:
                     value = generate.generate(item.name, item.variable.type, item.variable.options, generate.Sources(
-                        key_source, lambda _, item=item: self._signer(item.ca, made, known), self._clock,  # type: ignore[misc]
+                        key_source, lambda _, item=item: self._signer(item.ca, made, known), self.now,  # type: ignore[misc]
                         authorities=authorities))
                 except errors.ManifestError as error:
                     problems.extend(dataclasses.replace(one, where=where_of(item.variable)) for one in error.diagnostics)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+# What a TLS library would trust is decided where variables are tested.
+sys.path.insert(0, str(Path(__file__).parent.parent / "variables"))
+
 from fakes import World
 from small_world import CLOUD, RELEASE
 

@@ -55,9 +55,10 @@ def shown(machine: Machine, path: str = "show/config/show.json") -> Any:
 
 
 def on(world: World, deployment: str = "app", path: str = "show/config/show.json") -> list[Any]:
-    """What each instance shows, by group and index; None for one without a machine."""
+    """What each instance shows, by group and index; None for one without a machine, or before its jobs are there."""
     found = []
     for row in world.store.instances.of(deployment):
         vm = world.store.vms.active_of(row.id)
-        found.append(shown(world.fleet.machines[vm.cid], path) if vm is not None else None)
+        machine = world.fleet.machines[vm.cid] if vm is not None else None
+        found.append(shown(machine, path) if machine is not None and machine.spec else None)
     return found

@@ -19,4 +19,5 @@ def upgrade() -> None:
         sa.Column("user", sa.Text, nullable=False),
         sa.Column("started_at", sa.Double, nullable=False),
         sa.Column("changed_at", sa.Double, nullable=False),
+        sa.Column("facts", sa.JSON, nullable=False),
     )
