@@ -8,7 +8,7 @@ sizes MiB where a disk is meant and bytes where a blob is. Reading order:
     store.py        `Store`: the repositories, one attribute each
     deployments.py instances.py vms.py disks.py addresses.py         what is deployed
     releases.py compiled_packages.py stemcells.py blobs.py           what it is made of
-    configs.py variables.py links.py ids.py dns.py                   what it is configured with
+    configs.py variables.py rotations.py links.py ids.py dns.py      what it is configured with
     tasks.py locks.py journal.py events.py errands.py                what happens and happened
     users.py settings.py                                             the director itself
     migrations/     how old databases become new ones

@@ -8,6 +8,9 @@
     certificates.py certificates and certificate authorities
     generate.py     type -> maker, in one table
     seal.py         encryption at rest
+    rotation.py     new values for what has some; CAs in three steps with overlap
+    rollout.py      how far the machines are with that
+    overview.py     versions, uses, ends
     vault.py        `Vault`: makes what a deployment lacks, in an order in which signers come first; looks values up
 """
 
