@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from trust import NOW
 
 from director.state import Store
 from director.variables import Vault
-
-NOW = 1_700_000_000.0
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conftest import NOW
 from cryptography import x509
-from trust import accepts, fits
+from trust import NOW, accepts, fits
 
 from director import errors
 from director.manifest.model import Variable

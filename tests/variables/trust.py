@@ -7,6 +7,8 @@ import datetime
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
+NOW = 1_700_000_000.0  # when the tests of this folder happen
+
 
 def accepts(trusted: str, shown: str, name: str, now: float) -> bool:
     """`trusted` and `shown` are PEM; the server shows its first certificate and the others beside it. `now` are Unix seconds."""
