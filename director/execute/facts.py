@@ -87,13 +87,16 @@ def _variables(ctx: Context, prepared: Prepared) -> Iterator[tuple[str, Tree]]:
 
 
 def _instance(ctx: Context, item: model.ObservedInstance) -> Tree:
-    return {
+    place = {
         "index": str(item.index), "AZ": item.az, "state": item.state, "ignored": "yes" if item.ignored else "no",
-        "last update": "not complete" if item.dirty else "complete", "machine": item.vm.cid if item.vm else "none",
+        "machine": item.vm.cid if item.vm else "none",
         "disks": ", ".join(sorted(f"{disk.cid} ({disk.size_mib} MiB)" for disk in item.disks)),
         "addresses": ", ".join(sorted(held.ip for held in item.reservations if held.ip)),
-        "content": _digest(ctx, item.applied) if item.applied else "nothing",
     }
+    if item.vm is None:
+        return place
+    complete = "not complete" if item.dirty else "complete"
+    return {**place, "last update": complete, "content": _digest(ctx, item.applied) if item.applied else "nothing"}
 
 
 def _digest(ctx: Context, value: Any) -> str:

@@ -59,13 +59,14 @@ def check_name(kept: PlanFile, name: str) -> None:
 def hold(ctx: Context, kept: PlanFile, wanted: Wanted) -> str:
     """Plan again, with nothing written, and compare. Answers the digest of what is done, without specs, for a last look at the plan that
     is carried out. Raises ConflictError that says what moved, and how that changes the plan."""
-    again = f"Look at it and plan again: caisson -d {kept.deployment} plan MANIFEST -o plan.json. Nothing was changed."
+    again = Diagnostic(
+        "Nothing was changed", suggestion=f"Look at it and plan again: caisson -d {kept.deployment} plan MANIFEST -o plan.json.")
     try:
         prepared = prepare(ctx, wanted, write=False)
     except CaissonError as error:
         raise ConflictError(
-            Diagnostic(HEADLINE, detail="What was planned cannot be planned now.", suggestion=again),
-            *_told(_of_configs(ctx, kept)), *error.diagnostics) from error
+            Diagnostic(HEADLINE, detail="What was planned cannot be planned now."), *_told(_of_configs(ctx, kept)), *error.diagnostics,
+            again) from error
     changed = moved(kept.rests_on, facts.facts(ctx, prepared))
     same = digest(prepared.plan, ctx.director.secret) == kept.plan_digest
     matter = [item for item in changed if not (item.beside and same)]
@@ -76,7 +77,7 @@ def hold(ctx: Context, kept: PlanFile, wanted: Wanted) -> str:
     found = [*matter, *_taken(kept, prepared)]
     if not found and not lines:
         detail = "Links, releases or numbers that its machines' configuration is made of are other ones."
-    raise ConflictError(Diagnostic(HEADLINE, detail=detail, suggestion=again), *_told(found))
+    raise ConflictError(Diagnostic(HEADLINE, detail=detail), *_told(found), again)
 
 
 def foreseen(wanted: Wanted, kept: PlanFile) -> Wanted:

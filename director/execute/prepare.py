@@ -20,7 +20,7 @@ from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
 from director.manifest import cloud_config, late, load, parse
 from director.manifest.model import CloudConfig, Manifest
-from director.plan import changes, decide, design, ids_wanted, lines, model, number, settings
+from director.plan import causes, changes, decide, design, ids_wanted, lines, model, number, settings
 from director.render.model import RenderedInstance
 from director.state.addresses import AddressRow
 from director.state.compiled_packages import CompiledPackageRow
@@ -191,7 +191,7 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
         blueprint, {key: item.configuration_hash for key, item in rendered.items()}, resolved=_digester(ctx, values.own),
         compiled=ctx.store.compiled_packages.keys(),
     )
-    decided = lines.located(decided, parsed.document, parsed.configs.runtime)
+    decided = lines.located(causes.explained(decided, _rotated(ctx, name, values.own)), parsed.document, parsed.configs.runtime)
     return Prepared(
         wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
         plan=decided, rendered=rendered, rendering=filling, lookup=values.own, variable_set_id=values.set_id,
@@ -296,6 +296,18 @@ class _Design:
             new_ids=self._new_ids(ids_wanted(bare)), ids=self.ids, domain=ctx.director.domain,
             director_name=ctx.director.name, director_use_dns_addresses=ctx.director.use_dns_addresses,
         )
+
+
+def _rotated(ctx: Context, deployment: str, lookup: Lookup) -> Callable[[str], bool]:
+    """Whether a variable's version is another one than that of the last success."""
+    row = ctx.store.deployments.find(deployment)
+    pins = ctx.store.variables.pins(row.variable_set_id) if row is not None and row.variable_set_id is not None else {}
+
+    def rotated(written: str) -> bool:
+        name = ctx.vault.absolute(written, deployment)
+        return name in pins and name in lookup.used and lookup.used[name] != pins[name]
+
+    return rotated
 
 
 def _foreseen(

@@ -13,6 +13,7 @@ The rules are those of the planning contract. Reading order:
       providers.py, links.py   who provides and who consumes which link
     decide.py         what happens to each instance: changes.py finds reasons, waves.py the order
     packages.py       what must be compiled
+    causes.py         why templates differ although no property does
     lines.py          the line of manifest or config that each reason comes from; shown.py which values reasons may show
     outline.py        the plan as what is told of it: plain values, as JSON and back; explain.py for people; digest.py
     expect.py         how long it may take, from how long such steps took; moved.py what a kept plan rests on, planfile.py keeps it

@@ -25,7 +25,7 @@ def explain(plan: Plan | Outline) -> str:
         [line for entry in told.changed for line in _entry_lines(entry)],
         list(_waiting(told)),
         list(_compilations(told)),
-        list(_errands(told.errands)),
+        list(_errands(told.errands)) if told.changed else [],
         list(_order(told)),
         list(_totals(told)),
     ]
@@ -52,6 +52,10 @@ def duration_text(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _legend(told: Outline) -> Iterator[str]:
@@ -109,7 +113,7 @@ def _addresses(items: Iterable[Reservation]) -> str:
 
 def _compilations(told: Outline) -> Iterator[str]:
     if told.compilations:
-        yield f"Compile {len(told.compilations)} packages:"
+        yield f"Compile {_count(len(told.compilations), 'package')}:"
         yield from (f"  + {item.release}/{item.package} for {item.stemcell}" for item in told.compilations)
 
 
@@ -117,11 +121,11 @@ def _errands(errands: Iterable[ErrandGroup]) -> Iterator[str]:
     for place, errand in enumerate(errands):
         if place == 0:
             yield "Errand groups:"
-        number = f"{errand.instances} instance{'s' if errand.instances != 1 else ''}"
         if errand.awake:
-            yield f"  {errand.group}: a machine was kept alive, so all of its {number} are updated; the errand itself does not run"
+            yield f"  {errand.group}: has a machine that was kept alive, so all of it is updated; the errand itself does not run"
         else:
-            yield f"  {errand.group}: nothing now; its {number} get machines only while the errand runs: caisson run-errand {errand.group}"
+            machines = _count(errand.instances, "machine")
+            yield f"  {errand.group}: nothing now; {machines} only while the errand runs: caisson run-errand {errand.group}"
 
 
 def _order(told: Outline) -> Iterator[str]:
@@ -133,12 +137,12 @@ def _order(told: Outline) -> Iterator[str]:
 
 def _steps(told: Outline) -> Iterator[str]:
     if told.compilations:
-        yield f"  compile {len(told.compilations)} packages, {min(told.workers, len(told.compilations))} at a time"
+        yield f"  compile {_count(len(told.compilations), 'package')}, {min(told.workers, len(told.compilations))} at a time"
     if told.removed_groups:
         yield f"  delete instance groups {', '.join(told.removed_groups)}"
     created = sum(entry.action is Action.CREATE for entry in told.entries)
     if created:
-        yield f"  create {created} machines, all in parallel"
+        yield f"  create {_count(created, 'machine')}" + (", all in parallel" if created > 1 else "")
     for run in told.runs:
         for group in run:
             beside = " (beside its neighbours)" if len(run) > 1 else ""
@@ -161,9 +165,10 @@ def _totals(told: Outline) -> Iterator[str]:
         yield f"Total: {numbers}, {sum(entry.action is Action.KEEP for entry in told.entries)} unchanged"
         for az, found in per_az(told.entries).items():
             yield f"  {az or 'no AZ'}: " + ", ".join(f"{number} {word}" for word, number in found.items())
-        stops = sum(entry.effect in _STOPPING for entry in told.changed)
-        if stops:
-            yield f"Processes stop on {stops} running machines."
+        stopping = [entry for entry in told.changed if entry.effect in _STOPPING]
+        if stopping:
+            names = sorted({name for entry in stopping for name in entry.processes})
+            yield f"Processes stop on {_count(len(stopping), 'running machine')}" + (f": {', '.join(names)}." if names else ".")
         yield from _expected_lines(told.expected)
     yield from (f"Warning: {warning}" for warning in told.warnings)
 
