@@ -101,6 +101,7 @@ class World:
         self.uploads = folder / "uploads"
         self.planned: list[tuple[str, Mapping[str, Any]]] = []
         self.plan_error: CaissonError | None = None
+        self.plan_answer: Mapping[str, Any] = {"text": "+ web/0  new\n", "plan": {"changes": [{"action": "create"}]}}
         info = services.DirectorInfo("caisson", "11111111-2222-3333-4444-555555555555", "0.1.0 (00000000)", "local_cpi")
         self.services = services.Services(
             store=self.store,
@@ -131,7 +132,7 @@ class World:
         self.planned.append((manifest, options))
         if self.plan_error is not None:
             raise self.plan_error
-        return {"text": "+ web/0  new\n", "plan": {"changes": [{"action": "create"}]}}
+        return self.plan_answer
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self.http.get(path, **more)
