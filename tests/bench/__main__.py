@@ -8,13 +8,14 @@ import signal
 import sys
 from collections.abc import Callable
 
-from tests.bench import commands, deploys, names, planning, wire
+from tests.bench import commands, deploys, manifests, names, planning, wire
 from tests.bench.rows import Row, failed, show, write
 from tests.bench.world import ROOT, World, progress
 
 # In this order: the director's memory is looked at after all its work.
 BENCHMARKS: dict[str, Callable[[World], list[Row]]] = {
     "cli": commands.start,
+    "manifests": manifests.read,
     "plan": planning.plan,
     "render": planning.render,
     "dns": names.resolver,
