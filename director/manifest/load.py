@@ -1,7 +1,8 @@
 """YAML text -> plain Python data, read as Go's YAML 1.1 reads it, with the line of every path kept beside it.
 
 Differences from PyYAML's own loaders, all of which a user would notice: `y` and `n` are booleans, `010` and `0o10` are 8, `12:30` and
-`2020-01-01` stay text, `1e3` is a number, an anchor may be given twice. Stricter than the reference: a key twice in one map is an error.
+`2020-01-01` stay text, `1e3` and `1.0` are whole numbers, an anchor may be given
+twice. Stricter than the reference: a key twice in one map is an error.
 Source: manifest contract, sections 1.4 and 20.
 """
 
@@ -21,6 +22,9 @@ from director.errors import ManifestError
 
 MAX_DEPTH = 200
 """Levels of nesting, aliases followed. Deeper documents are refused, so that every later walk may be recursive."""
+
+SHORT = 1e6
+"""From here on the reference's command line writes whole numbers with an exponent, and they stay floats."""
 
 Path = tuple[str | int, ...]
 Mark = tuple[int, Any]
@@ -143,7 +147,7 @@ def is_text(text: str) -> bool:
 
 def _number(text: str) -> Any:
     if text[0] == ".":
-        return float(text) if _FLOAT.match(text) else text
+        return _float(text) if _FLOAT.match(text) else text
     plain = text.replace("_", "") if "_" in text else text
     match = _INTEGER.match(plain)
     if match:
@@ -153,9 +157,16 @@ def _number(text: str) -> Any:
         if -(2**63) <= value < 2**64:
             return value
     if _FLOAT.match(plain):
-        number = float(plain)
-        return text if math.isinf(number) else number  # more than a float can hold is no number
+        return _float(plain)
     return text
+
+
+def _float(text: str) -> Any:
+    """Whole numbers are integers: the reference's command line sends `1.0` as `1`. More than a float can hold is text."""
+    number = float(text)
+    if math.isinf(number):
+        return text
+    return int(number) if number.is_integer() and abs(number) < SHORT else number
 
 
 class _Parser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):

@@ -20,12 +20,14 @@ from director.manifest.numbers import number_text
 
 @pytest.mark.parametrize(("text", "value"), [
     ("yes", True), ("No", False), ("on", True), ("OFF", False), ("y", True), ("n", False), ("true", True), ("tRue", "tRue"),
-    ("010", 8), ("0o10", 8), ("08", 8.0), ("1_000", 1000), ("0x10", 16), ("0b11", 3), ("-0x10", -16), ("+3", 3), ("1e3", 1000.0),
-    ("12:30", "12:30"), ("1.10", 1.1), ("1.0", 1.0), (".5", 0.5), ("~", None), ("", None), ("null", None), ("Null", None),
+    ("010", 8), ("0o10", 8), ("08", 8), ("1_000", 1000), ("0x10", 16), ("0b11", 3), ("-0x10", -16), ("+3", 3), ("1e3", 1000),
+    ("1e6", 1e6), ("-2.0", -2), (".0", 0),
+    ("12:30", "12:30"), ("1.10", 1.1), ("1.0", 1), (".5", 0.5), ("~", None), ("", None), ("null", None), ("Null", None),
     ("2020-01-01", "2020-01-01"), ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z"), ("'1'", "1"), ('"yes"', "yes"), ("1.2.3", "1.2.3"),
     ("-", "-"), ("+", "+"), (".", "."), ("-.inf", float("-inf")), ("1e400", "1e400"), ("18446744073709551615", 2**64 - 1),
     ("18446744073709551616", float(2**64)), ("!!str 1", "1"), ("!!int 5", 5), ("!!float 5", 5.0), ("!custom x", "x"), ("! 1", "1"),
-    ("!!binary aGk=", "hi"), ("<<", "<<"), ("=", "="), ("0.", 0.0), ("1__0", 10),
+    ("!!binary aGk=", "hi"), ("<<", "<<"), ("=", "="), ("0.", 0), ("0x_1F", 31), ("0b1_0", 2), ("._1", "._1"), ("1e-3", 0.001),
+    ("1__0", 10),
 ])  # fmt: skip
 def test_scalars(text: str, value: Any) -> None:
     found = load_yaml(f"a: {text}", "f").tree["a"] if text != "-" else load_yaml("a: '-'", "f").tree["a"]
@@ -35,6 +37,7 @@ def test_scalars(text: str, value: Any) -> None:
 
 def test_only_the_first_document_is_read() -> None:
     assert load_yaml("a: 1\n---\nb: 2\n", "f").tree == {"a": 1}
+    assert load_yaml("--- {a: 1}\n...\n--- [", "f").tree == {"a": 1}
     assert load_yaml("# nothing\n", "f").tree is None
 
 
@@ -44,6 +47,24 @@ def test_merge_keys_and_anchors() -> None:
     assert tree["c"] == {"p": 5, "q": 2}
     assert tree["e"] == {"r": 1}
     assert load_yaml('"<<": 1', "f").tree == {"<<": 1}
+
+
+def test_a_merge_overrides_what_stands_before_it_and_yields_to_what_comes_after() -> None:
+    tree = load_yaml("x: &x {a: 1, b: 1, c: 1}\nz:\n  a: 0\n  <<: *x\n  b: 2\n", "f").tree
+    assert tree["z"] == {"a": 1, "b": 2, "c": 1}
+    with pytest.raises(ManifestError, match="Map merge requires map or sequence of maps"):
+        load_yaml("x: &x 1\nz: {<<: *x}\n", "f")
+
+
+@pytest.mark.parametrize(("text", "tree"), [
+    ("\ufeffa: 1\n", {"a": 1}), ("a: 1\r\nb:\r\n- x\r\n- |\r\n  y\r\n  z\r\n", {"a": 1, "b": ["x", "y\nz\n"]}),
+    ("a: 1\rb: 2\r", {"a": 1, "b": 2}), ("a:\t1\nb: [1,\t2]\n", {"a": 1, "b": [1, 2]}), ("y: 1\nn: 2\n", {True: 1, False: 2}),
+    ("~: 1\n2: 3\n", {None: 1, 2: 3}), ("a: !!timestamp 2001-12-14\n", {"a": "2001-12-14"}), ("a: 2001-12-14t21:59:43.10-05:00", None),
+    ("a: !!set {x, z}", {"a": {"x": None, "z": None}}), ("? a\n: 1\n", {"a": 1}), ('"a\\x41\\u00e9": "\\/"', {"aAé": "/"}),
+    ("a: >-\n  x\n  y\n\n  z\n", {"a": "x y\nz"}), ("%YAML 1.1\n---\na: 1\n", {"a": 1}),
+])  # fmt: skip
+def test_forms_of_documents(text: str, tree: Any) -> None:
+    assert load_yaml(text, "f").tree == (tree or {"a": "2001-12-14t21:59:43.10-05:00"})
 
 
 def test_lines() -> None:
