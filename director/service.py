@@ -28,7 +28,7 @@ from director.machine import keys, session
 from director.machine.agent import Agent
 from director.machine.endpoint import Endpoint
 from director.machine.machines import Machines
-from director.manifest import late, load
+from director.manifest import configs, late, load
 from director.plan import explain, outline, planfile
 from director.render.renderer import Renderer
 from director.state import Store
@@ -74,7 +74,7 @@ def serving(parts: Parts) -> Iterator[server.HttpsServer]:
     https = server.HttpsServer(
         app.make_app(services.Services(
             store=parts.store, blobs=parts.blobs, tasks=_Queue(queue), planner=parts.preview, director=info, uploads=upload_folder,
-            clock=time.time, certificate=made.certificate, cpis=parts.clouds.names(),
+            clock=time.time, certificate=made.certificate, cpis=parts.clouds.names,
             signer=parts.signer,
         )), made, config.host, config.port)
     memory.settle()
@@ -256,12 +256,14 @@ def _login(path: pathlib.Path) -> keys.KeyPair:
 
 def _cpi_config(store: Store, vault: Vault) -> dict[str, Mapping[str, Any]]:
     """Always with the newest values of variables. Source: manifest contract, section 11."""
-    entries: dict[str, Mapping[str, Any]] = {}
-    for config in store.configs.current("cpi"):
-        document = load.load_yaml(config.content, f"cpi-config '{config.name}'")
-        tree = late.interpolate_for_director(document, vault.lookup(""), "cpi").tree or {}
-        entries.update({str(entry["name"]): entry for entry in tree.get("cpis") or ()})
-    return entries
+    documents = [
+        late.interpolate_for_director(load.load_yaml(config.content, f"cpi-config '{config.name}'"), vault.lookup(""), "cpi")
+        for config in store.configs.current("cpi")
+    ]
+    return {
+        cpi.name: {"type": cpi.type, "properties": cpi.properties, "migrated_from": cpi.migrated_from}
+        for cpi in configs.parse_cpi_config(documents)
+    }
 
 
 def recursors() -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from director.api import config_diffs
+from director.api import config_diffs, config_uses
 from director.api.calls import Call, answer, field, timestamp
+from director.diagnostics import Diagnostic
 from director.errors import ManifestError, NotFoundError, UsageError
+from director.manifest import config_check
 from director.manifest.load import load_yaml
 from director.state import configs as rows
 
@@ -50,15 +52,28 @@ def update(call: Call) -> Response:
     """A new version, or the present one when nothing changed."""
     body = call.json()
     type_, name, content = (_required(body, key) for key in ("type", "name", "content"))
-    check_content(type_, content)
     expected = body.get("expected_latest_id")
     try:
-        made = call.services.store.configs.save(type_, name, content, expected_latest_id=None if expected is None else str(expected))
+        made = save(call, type_, name, content, expected_latest_id=None if expected is None else str(expected))
     except rows.ConfigMoved as error:
         return answer(
             {"latest_id": str(error.latest_id), "expected_latest_id": error.expected_latest_id, "description": error.message}, 412
         )
     return answer(shape(made), 201)
+
+
+def save(call: Call, type_: str, name: str, content: str, *, expected_latest_id: str | None = None) -> rows.ConfigRow:
+    """Store it, unless machines lose what they stand on and nobody said `force=true`. Raises ManifestError, ConflictError, ConfigMoved."""
+    check_content(type_, content)
+    store = call.services.store
+    with store.transaction():
+        if not forced(call):
+            config_uses.check_update(store, type_, name, content)
+        return store.configs.save(type_, name, content, expected_latest_id=expected_latest_id)
+
+
+def forced(call: Call) -> bool:
+    return call.query.get("force") == "true"
 
 
 def diff(call: Call) -> Response:
@@ -70,7 +85,8 @@ def diff(call: Call) -> Response:
         type_, name, content = (_required(body, key) for key in ("type", "name", "content"))
         latest = call.services.store.configs.latest(type_, name)
         check_content(type_, content)
-        lines = config_diffs.of_contents(latest.content if latest else "", content, redact=type_ != "cloud")
+        redact = type_ != "cloud" and call.query.get("redact") != "false"
+        lines = config_diffs.of_contents(latest.content if latest else "", content, redact=redact)
     except ManifestError as error:
         return answer(
             {
@@ -80,25 +96,39 @@ def diff(call: Call) -> Response:
             },
             400,
         )
-    return answer({"from": {"id": str(latest.id if latest else 0)}, "diff": lines})
+    told = [item.to_dict() for item in problems(call, type_, name, content)]
+    return answer({"from": {"id": str(latest.id if latest else 0)}, "diff": lines, **({"problems": told} if told else {})})
+
+
+def problems(call: Call, type_: str, name: str, content: str) -> tuple[Diagnostic, ...]:
+    """What the next deploy would say of the config among the others of its type."""
+    texts = {row.name: row.content for row in call.services.store.configs.current(type_)} | {name or "default": content}
+    return config_check.problems(type_, [load_yaml(text, f"{type_} config '{key}'") for key, text in texts.items()])
 
 
 def delete_named(call: Call) -> Response:
     """Hide all versions of a type and name."""
-    type_, name = call.query.get("type"), call.query.get("name")
+    type_, name = call.query.get("type") or "", call.query.get("name") or ""
     for key, value in (("type", type_), ("name", name)):
         if not value:
             raise UsageError(f"'{key}' is required", code=BAD_REQUEST)
-    if not call.services.store.configs.delete(type_ or "", name or ""):
-        raise NotFoundError(f"Config '{type_}/{name}' not found", code=UNKNOWN)
+    store = call.services.store
+    with store.transaction():
+        if not forced(call):
+            config_uses.check_removal(store, type_, name=name)
+        if not store.configs.delete(type_, name):
+            raise NotFoundError(f"Config '{type_}/{name}' not found", code=UNKNOWN)
     return Response(status_code=204)
 
 
 def delete(call: Call) -> Response:
     """Hide one version."""
-    number = _id(call)
-    if not call.services.store.configs.delete_version(number):
-        raise NotFoundError(f"Config {number} not found", code=UNKNOWN)
+    number, store = _id(call), call.services.store
+    with store.transaction():
+        if not forced(call):
+            config_uses.check_removal(store, store.configs.get(number).type, version=number)
+        if not store.configs.delete_version(number):
+            raise NotFoundError(f"Config {number} not found", code=UNKNOWN)
     return Response(status_code=204)
 
 

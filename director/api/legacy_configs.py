@@ -7,6 +7,8 @@ from starlette.responses import Response
 from director.api import config_diffs, configs
 from director.api.calls import Call, answer, timestamp, words
 from director.errors import ManifestError
+from director.manifest.configs import parse_cpi_config
+from director.manifest.load import load_yaml
 
 
 def _index(call: Call, type_: str) -> Response:
@@ -18,9 +20,7 @@ def _index(call: Call, type_: str) -> Response:
 
 
 def _update(call: Call, type_: str) -> Response:
-    content = call.text()
-    configs.check_content(type_, content)
-    call.services.store.configs.save(type_, _name(call), content)
+    configs.save(call, type_, _name(call), call.text())
     return Response(status_code=201)
 
 
@@ -72,6 +72,9 @@ def cpi_index(call: Call) -> Response:
 
 
 def cpi_update(call: Call) -> Response:
+    """The one endpoint that looks into what it stores. Source: manifest contract, section 15."""
+    configs.check_content("cpi", call.text())
+    parse_cpi_config([load_yaml(call.text(), "cpi config")])
     return _update(call, "cpi")
 
 

@@ -57,5 +57,5 @@ class Services:
     uploads: pathlib.Path
     clock: Callable[[], float]
     certificate: pathlib.Path | None = None
-    cpis: tuple[str, ...] = ("",)
+    cpis: Callable[[], tuple[str, ...]] = lambda: ("",)
     signer: Signer | None = None

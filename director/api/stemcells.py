@@ -39,7 +39,7 @@ def needed(call: Call) -> Response:
     asked = field(call.json(), "stemcell", dict)
     name, version = field(asked, "name", str), field(asked, "version", str)
     found = {row.cpi for row in call.services.store.stemcells.on_all_cpis(name, version)}
-    return answer({"needed": not set(call.services.cpis) <= found})
+    return answer({"needed": not set(call.services.cpis()) <= found})
 
 
 def upload(call: Call) -> Response:

@@ -299,15 +299,16 @@ class Client:
     def config(self, config_id: str) -> dict[str, Any]:
         return _row(self.get(f"/configs/{config_id}"))
 
-    def update_config(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        return _row(self.request("POST", "/configs", json=dict(body)).json())
+    def update_config(self, body: Mapping[str, Any], *, force: bool = False) -> dict[str, Any]:
+        return _row(self.request("POST", "/configs", query=_pairs({"force": force}), json=dict(body)).json())
 
-    def diff_config(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        return _row(self.request("POST", "/configs/diff", json=dict(body)).json())
+    def diff_config(self, body: Mapping[str, Any], *, redact: bool = True) -> dict[str, Any]:
+        query = [] if redact else [("redact", "false")]
+        return _row(self.request("POST", "/configs/diff", query=query, json=dict(body)).json())
 
-    def delete_config(self, *, config_id: str = "", type_: str = "", name: str = "") -> bool:
+    def delete_config(self, *, config_id: str = "", type_: str = "", name: str = "", force: bool = False) -> bool:
         """Whether there was one."""
-        query = [] if config_id else [("type", type_), ("name", name)]
+        query = _pairs({"type": type_ or None, "name": name or None, "force": force})
         try:
             self.request("DELETE", f"/configs/{config_id}" if config_id else "/configs", query=query)
         except DirectorError as error:

@@ -75,6 +75,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("update-cloud-config", "update_cloud_config", "Update the cloud config", ("ucc",)),
         Entry("runtime-config", "runtime_config", "Show the runtime config", ("rc",)),
         Entry("update-runtime-config", "update_runtime_config", "Update the runtime config", ("urc",)),
+        Entry("cpi-config", "cpi_config", "Show the CPI config"),
+        Entry("update-cpi-config", "update_cpi_config", "Update the CPI config"),
     )),
     ("Tasks and upkeep", (
         Entry("task", "task", "Show a task and follow it", ("t",)),

@@ -13,7 +13,8 @@ from director.errors import CloudError, NotFoundError
 
 
 class Clouds:
-    """`configured` answers the CPI config's entries (name -> {type, properties}); the empty name is the director's own cloud."""
+    """`configured` answers the CPI config's entries (name -> {type, properties, migrated_from}); the empty name is the director's own
+    cloud, unless an entry says that it was migrated from that."""
 
     def __init__(
         self, default: contract.Cpi, make: Callable[[str, Mapping[str, Any]], contract.Cpi],
@@ -26,14 +27,17 @@ class Clouds:
         self._made: dict[str, tuple[Mapping[str, Any], contract.Cpi]] = {}
 
     def get(self, name: str) -> contract.Cpi:
-        """The CPI of that name. Raises NotFoundError. A CPI whose configuration changed is made anew."""
-        if not name:
-            return self._default
-        entry = self._configured().get(name)
+        """The CPI of that name, or the one that was migrated from it. Raises NotFoundError. A CPI whose configuration changed is made
+        anew. Source: manifest contract, section 15."""
+        entries = self._configured()
+        name = name if name in entries else next((key for key, item in entries.items() if name in item.get("migrated_from", ())), name)
+        entry = entries.get(name)
         if entry is None:
+            if not name:
+                return self._default
             raise NotFoundError(
                 f"CPI '{name}' not found in cpi-config",
-                suggestion="Add it with `caisson update-config CPI.yml --type cpi --name default`.",
+                suggestion="Add it with `caisson update-cpi-config PATH`.",
             )
         with self._lock:
             known = self._made.get(name)
@@ -41,6 +45,10 @@ class Clouds:
                 known = (entry, self._make(str(entry["type"]), entry.get("properties") or {}))
                 self._made[name] = known
         return known[1]
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """The name and older ones of the same cloud, under which its resources may be recorded."""
+        return (name, *self._configured().get(name, {}).get("migrated_from", ()))
 
     def names(self) -> tuple[str, ...]:
         """Names for which stemcells are kept: those of the CPI config, or the empty one alone."""

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from director.diagnostics import folded, in_file
-from director.errors import PlanError
+from director.errors import ManifestError, PlanError
 from director.execute import observe, rendering, specs, variables
 from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
 from director.manifest import cloud_config, late, load, parse
+from director.manifest.configs import check_cpis
 from director.manifest.model import CloudConfig, Manifest
 from director.plan import causes, changes, decide, design, ids_wanted, lines, model, number, settings
 from director.render.model import RenderedInstance
@@ -217,6 +218,7 @@ def read(ctx: Context, wanted: Wanted) -> Parsed:
     early = variables.early(ctx, name, wanted.variables)
     configs = _filled_in(configs_of(ctx, wanted), early)
     cloud = cloud_config.parse_cloud_config(configs.cloud)
+    check_cpis(cloud.azs, [name for name in ctx.clouds.names() if name])
     document = late.interpolate_for_director(document, early)
     deployment = ctx.store.deployments.find(name)
     manifest = parse.parse_manifest(
@@ -230,10 +232,14 @@ def read(ctx: Context, wanted: Wanted) -> Parsed:
 
 
 def configs_of(ctx: Context, wanted: Wanted) -> Configs:
-    """The pinned configs, or the current ones."""
+    """The pinned configs, also those that were deleted since, or the current ones; oldest first. Raises ManifestError for a pin on none.
+    Source: manifest contract, sections 2, 13 and 14."""
     def chosen(kind: str, ids: tuple[int, ...]) -> list[tuple[int, load.Document]]:
-        rows = [ctx.store.configs.get(number) for number in ids] if ids else ctx.store.configs.current(kind)
-        return [(row.id, load.load_yaml(row.content, f"{kind}-config '{row.name}'")) for row in rows]
+        found = ctx.store.configs.with_ids(ids) if ids else {row.id: row for row in ctx.store.configs.current(kind)}
+        if not set(ids) <= found.keys():
+            raise ManifestError(
+                "Context includes invalid config ID", code=190025, suggestion=f"There is no {kind} config {min(set(ids) - found.keys())}.")
+        return [(number, load.load_yaml(row.content, f"{kind}-config '{row.name}'")) for number, row in sorted(found.items())]
 
     cloud, runtime = chosen("cloud", wanted.cloud_config_ids), chosen("runtime", wanted.runtime_config_ids)
     return Configs(

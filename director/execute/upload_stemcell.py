@@ -50,7 +50,7 @@ def _quoted(words: list[str] | tuple[str, ...]) -> str:
 def _give(ctx: Context, stage: Stage, stemcell: StemcellArchive, cpi: str, *, fix: bool) -> None:
     where = f" (cpi: {cpi})" if cpi else ""
     with stage.step(f"Checking if this stemcell already exists{where}"):
-        there = ctx.store.stemcells.find(stemcell.name, stemcell.version, cpi) is not None
+        there = any(ctx.store.stemcells.find(stemcell.name, stemcell.version, name) for name in ctx.clouds.aliases(cpi))
     if there and not fix:
         return
     with stage.step(f"Uploading stemcell {stemcell.name}/{stemcell.version} to the cloud{where}"):

@@ -68,19 +68,18 @@ def parse_cpi_config(documents: Sequence[Document]) -> tuple[Cpi, ...]:
     return tuple(made)
 
 
-def check_cpis(azs: Iterable[model.Az], cpis: Sequence[Cpi]) -> None:
-    """That zones and CPIs fit each other. Raises ManifestError with every diagnostic."""
+def check_cpis(azs: Iterable[model.Az], names: Sequence[str]) -> None:
+    """That zones and the CPI config's CPIs fit each other. Raises ManifestError with every diagnostic."""
     report = Diagnostics()
-    names = [cpi.name for cpi in cpis]
     for az in azs:
-        if cpis and not az.cpi:
+        if names and not az.cpi:
             report.add(
                 f"AZ '{az.name}' must specify a CPI when CPI config is defined.",
                 code=CPI_NOT_NAMED,
                 suggestion=f"One of: {', '.join(names)}.",
             )
         elif az.cpi and az.cpi not in names:
-            tail = "" if cpis else " (because cpi-config is not set)"
+            tail = "" if names else " (because cpi-config is not set)"
             hint = f"One of: {', '.join(names)}." if names else "Upload a CPI config, or remove cpi from the zone."
             report.add(f"Failed to load CPI for AZ '{az.name}': CPI '{az.cpi}' not found in cpi-config{tail}", suggestion=hint)
     _finish(report)

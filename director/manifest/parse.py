@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from director.diagnostics import Diagnostics
+from director.diagnostics import Diagnostic, Diagnostics
 from director.errors import ManifestError
 from director.manifest import addons, model
 from director.manifest.groups import Around, read_groups
@@ -64,6 +64,14 @@ def parse_manifest(
     if report.errors:
         raise ManifestError(*report.errors)
     return dataclasses.replace(manifest, warnings=report.warnings)
+
+
+def check_runtime_configs(documents: Sequence[Document]) -> tuple[Diagnostic, ...]:
+    """What is wrong with runtime configs by themselves, warnings too: without a manifest, and without knowing which releases there are."""
+    report = Diagnostics()
+    nothing = model.Manifest("", (), (), model.UpdatePolicy())
+    _Runtime(report, Sources(None, None), addons.Deployment("", (), {}), "").apply(nothing, documents)
+    return (*report.errors, *report.warnings)
 
 
 def check_body(document: Document) -> str:

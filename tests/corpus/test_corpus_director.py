@@ -118,3 +118,14 @@ def test_a_second_deploy_changes_nothing(director: corpus_director.Director, dep
     assert director.fleet.machines == before
     assert {call.action for call in director.fleet.calls[calls:]} <= {"get_state"}
     assert "Nothing to do." in director.caisson("-d", "cf", "deploy", MANIFEST, *GIVEN, "--dry-run")
+
+
+def test_what_it_stands_on_is_not_taken_away(director: corpus_director.Director, deployed: str, tmp_path: pathlib.Path) -> None:
+    cloud = tmp_path / "cloud.yml"
+    cloud.write_text(kit.CLOUD.replace("{name: z2}, ", "").replace("[z1, z2, z3]", "[z1, z3]"))
+    told = director.caisson("update-cloud-config", str(cloud), code=1)
+    assert "Availability zone 'z2' is used by 12 instances: deployment 'cf' (" in told
+    assert "7 more)" in told
+    told = director.caisson("delete-config", "--type", "cloud", "--name", "default", code=1)
+    assert "Network 'default' is used by 29 instances: deployment 'cf'" in told
+    assert "z2" in director.caisson("cloud-config")

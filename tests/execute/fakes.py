@@ -483,6 +483,7 @@ class World:
         self.cancel = threading.Event()
         self._ids = ids or itertools.count(1)
         self.task = 1
+        self.cpis: Tree = {}
         self._watch_commits()
 
     def _done(self, name: str) -> None:
@@ -509,7 +510,8 @@ class World:
         """Surroundings of task number `task`."""
         return context.Context(
             director=context.Director("test", "uuid", LOGIN, SECRET), store=self.store, blobs=self.blobs, vault=self.vault,
-            clouds=Clouds(self.cloud, lambda name, properties: self.cloud, dict), machines=Machines(self._connect), renderer=self.renderer,
+            clouds=Clouds(self.cloud, lambda name, properties: self.cloud, lambda: self.cpis), machines=Machines(self._connect),
+            renderer=self.renderer,
             journal=Journal(self.store, self.vault, lambda seconds: None), log=self.log, cancel=self.cancel, check=lambda: None,
             clock=self.clock, sleep=lambda seconds: None, new_id=lambda: _uuid(next(self._ids)), user="admin", task_id=self.task,
             deployment="app", threads=1,

@@ -15,6 +15,9 @@ from director.cli.verb import verb
 @click.option("--name", required=True, help="Name of the config")
 @click.option("--expected-latest-id", help="Fail when the latest one is another")
 @templates.options
-def command(session: Session, path: str, type_: str, name: str, expected_latest_id: str | None, sources: templates.Sources) -> None:
+@click.option("--force", is_flag=True, help=config_change.FORCE)
+def command(
+    session: Session, path: str, type_: str, name: str, expected_latest_id: str | None, force: bool, sources: templates.Sources,
+) -> None:
     """Update a config."""
-    config_change.update(session, type_, name, templates.evaluate(path, sources).text, expected_latest_id)
+    config_change.update(session, type_, name, templates.evaluate(path, sources).text, expected_latest_id, force=force)

@@ -50,7 +50,8 @@ def wish_of(
     ctx: Context, spec: model.InstanceSpec, resolved: Mapping[str, Any], *, applied: Mapping[str, Any] | None = None, compiling: str = "",
 ) -> VmWish:
     """The VM that an instance wants. `resolved` has `cloud_properties`, `env` and `networks` (name -> cloud properties), filled in."""
-    stemcell = ctx.store.stemcells.find(spec.stemcell_name, spec.stemcell_version, spec.cpi)
+    found = (ctx.store.stemcells.find(spec.stemcell_name, spec.stemcell_version, name) for name in ctx.clouds.aliases(spec.cpi))
+    stemcell = next((row for row in found if row is not None), None)
     if stemcell is None:
         where = f"cpi {spec.cpi}" if spec.cpi else "default cpi"
         raise NotFoundError(
