@@ -342,7 +342,6 @@ def test_logs(app: World) -> None:
         ("POST", "/deployments/app/scans"),
         ("GET", "/deployments/app/problems"),
         ("PUT", "/resurrection"),
-        ("POST", "/releases/export"),
         ("DELETE", "/vms/a%2Fb"),
         ("POST", "/links"),
         ("GET", "/cleanup/dryrun"),
