@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from director.api.calls import Call, answer, timestamp, unsupported
 from director.errors import NotFoundError, UsageError
+from director.state.disks import DiskRow
 
 IN_USE, UNKNOWN = 520000, 100002
 
 
 def index(call: Call) -> Response:
-    return answer(
-        [
-            {
-                "disk_cid": disk.cid,
-                "size": disk.size_mib,
-                "az": disk.az or None,
-                "deployment_name": disk.orphan_deployment,
-                "instance_name": disk.orphan_instance,
-                "cloud_properties": disk.cloud_properties,
-                "orphaned_at": timestamp(disk.orphaned_at),
-            }
-            for disk in call.services.store.disks.orphans()
-        ]
-    )
+    return answer([shown(disk) for disk in call.services.store.disks.orphans()])
+
+
+def shown(disk: DiskRow) -> dict[str, Any]:
+    """An orphaned disk."""
+    return {
+        "disk_cid": disk.cid,
+        "size": disk.size_mib,
+        "az": disk.az or None,
+        "deployment_name": disk.orphan_deployment,
+        "instance_name": disk.orphan_instance,
+        "cloud_properties": disk.cloud_properties,
+        "orphaned_at": timestamp(disk.orphaned_at),
+    }
 
 
 def delete(call: Call) -> Response:

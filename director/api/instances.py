@@ -10,7 +10,7 @@ from director.api import deployments
 from director.api.calls import Call, answer, field, timestamp, words
 from director.errors import UsageError
 from director.state.instances import InstanceRow
-from director.state.vms import VmRow
+from director.state.vms import OrphanedVmRow, VmRow
 
 STATES = ("started", "stopped", "detached", "restart", "recreate")
 ACTIONS = {"start": "started", "stop": "stopped", "restart": "restart", "recreate": "recreate"}
@@ -122,19 +122,19 @@ def ignore(call: Call) -> Response:
 
 def orphaned(call: Call) -> Response:
     """Machines without an instance that are still to be deleted."""
-    return answer(
-        [
-            {
-                "az": vm.az,
-                "cid": vm.cid,
-                "deployment_name": vm.deployment,
-                "instance_name": vm.instance_name,
-                "ip_addresses": list(vm.ips),
-                "orphaned_at": timestamp(vm.orphaned_at),
-            }
-            for vm in call.services.store.vms.orphans()
-        ]
-    )
+    return answer([shown_orphan(vm) for vm in call.services.store.vms.orphans()])
+
+
+def shown_orphan(vm: OrphanedVmRow) -> dict[str, Any]:
+    """An orphaned machine."""
+    return {
+        "az": vm.az,
+        "cid": vm.cid,
+        "deployment_name": vm.deployment,
+        "instance_name": vm.instance_name,
+        "ip_addresses": list(vm.ips),
+        "orphaned_at": timestamp(vm.orphaned_at),
+    }
 
 
 def _instance(call: Call) -> InstanceRow:

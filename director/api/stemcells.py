@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from director.api import uploads
 from director.api.calls import Call, answer, field
 from director.errors import NotFoundError
+from director.state.stemcells import StemcellRow
 
 UNKNOWN = 50003
 
@@ -17,21 +20,22 @@ def index(call: Call) -> Response:
     used: dict[tuple[str, str], list[str]] = {}
     for deployment, name, version in store.deployments.stemcells():
         used.setdefault((name, version), []).append(deployment)
-    return answer(
-        [
-            {
-                "name": row.name,
-                "operating_system": row.os,
-                "version": row.version,
-                "cid": row.cid,
-                "cpi": row.cpi,
-                "api_version": row.api_version,
-                "id": row.id,
-                "deployments": [{"name": name} for name in used.get((row.name, row.version), [])],
-            }
-            for row in sorted(store.stemcells.all(), key=lambda row: (row.name, row.version, row.cpi))
-        ]
-    )
+    rows = sorted(store.stemcells.all(), key=lambda row: (row.name, row.version, row.cpi))
+    return answer([shown(row, used.get((row.name, row.version), [])) for row in rows])
+
+
+def shown(row: StemcellRow, deployments: list[str]) -> dict[str, Any]:
+    """A stemcell on one CPI, with the deployments that use it."""
+    return {
+        "name": row.name,
+        "operating_system": row.os,
+        "version": row.version,
+        "cid": row.cid,
+        "cpi": row.cpi,
+        "api_version": row.api_version,
+        "id": row.id,
+        "deployments": [{"name": name} for name in deployments],
+    }
 
 
 def needed(call: Call) -> Response:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from director.diagnostics import folded, in_file
-from director.errors import ManifestError, PlanError
+from director.errors import ManifestError, NotFoundError, PlanError
 from director.execute import observe, rendering, specs, variables
 from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
@@ -140,9 +140,13 @@ class Prepared:
         return dataclasses.replace(wish_of(ctx, spec, self.resolved(change.id), applied=made), spare=spare)
 
     def write_down(self, ctx: Context) -> None:
-        """Instances and addresses of the plan, before anything is done in a cloud. Raises ConflictError for an address taken meanwhile."""
+        """Instances and addresses of the plan, before anything is done in a cloud; releases and stemcells of before and after are held.
+
+        Raises ConflictError for an address that was taken meanwhile, NotFoundError for a release or stemcell that was deleted.
+        """
         name = self.manifest.name
         with ctx.store.transaction():
+            self._hold(ctx)
             known = {row.id: row for row in ctx.store.instances.of(name)}
             for change in self.plan.changes:
                 if change.spec is None:
@@ -159,6 +163,19 @@ class Prepared:
                     AddressRow(ip=item.ip, network=item.network, kind=item.kind, deployment=name, instance_id=change.id)
                     for item in change.reservations if item.ip and item.kind != "cloud"
                 ])
+
+    def _hold(self, ctx: Context) -> None:
+        """What is deployed now and what is to be deployed cannot be deleted from now on; `keep` lets go of the former."""
+        name, store = self.manifest.name, ctx.store
+        releases = {(release.name, release.version) for release in self.manifest.releases}
+        stemcells = {(item.spec.stemcell_name, item.spec.stemcell_version) for item in self.blueprint.instances}
+        store.releases.load(sorted(releases), forms=False)
+        for stemcell, version in sorted(stemcells):
+            if not store.stemcells.on_all_cpis(stemcell, version):
+                raise NotFoundError(f"Stemcell '{stemcell}/{version}' doesn't exist", code=50003)
+        store.deployments.set_uses(
+            name, releases | {(release, version) for _, release, version in store.deployments.releases(name)},
+            stemcells | {(stemcell, version) for _, stemcell, version in store.deployments.stemcells(name)})
 
     def release_addresses(self, ctx: Context, change: model.Change) -> None:
         """Give up what the instance held before and holds no more."""

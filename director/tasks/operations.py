@@ -10,6 +10,7 @@ from typing import Any
 
 from director.execute import (
     access,
+    cleanup,
     context,
     delete,
     deploy,
@@ -143,7 +144,7 @@ def _upload_stemcell(_: TaskContext, ctx: context.Context, arguments: Arguments)
 
 def _delete_release(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     with task.locks.release(arguments["name"]):
-        return upkeep.delete_release(ctx, arguments["name"], str(arguments.get("version") or ""), force=bool(arguments.get("force")))
+        return upkeep.delete_release(ctx, arguments["name"], str(arguments.get("version") or ""))
 
 
 def _delete_stemcell(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
@@ -170,7 +171,7 @@ def _ssh(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
 
 
 def _clean_up(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
-    return upkeep.clean_up(
+    return cleanup.clean_up(
         ctx, task.locks.orphaned_vm, remove_all=bool(arguments.get("remove_all")),
         keep_orphaned_disks=bool(arguments.get("keep_orphaned_disks")),
     )

@@ -8,6 +8,7 @@ from cli_world import Cli, Script
 
 from director.release.model import JobSpec, PackageSpec, Release
 from director.state.addresses import AddressRow
+from director.state.blobs import BlobRow
 from director.state.instances import InstanceRow
 from director.state.stemcells import StemcellRow
 from director.state.vms import VmRow
@@ -169,7 +170,16 @@ def test_disks_and_clean_up(cli: Cli) -> None:
     assert cli.ok("disks", "--orphaned", "--json").rows == []
     cli.ok("-n", "clean-up", "--all")
     assert cli.tasks.created[-1] == ("cleanup", {"remove_all": True, "keep_orphaned_disks": False})
-    assert "does not support" in cli("clean-up", "--dry-run").err
+    cli.terminal = True
+    assert "There is nothing to delete" in cli.ok("clean-up", "--dry-run").out
+    cli.terminal = False
+    for version in ("1", "2", "3"):
+        cli.world.store.stemcells.add(StemcellRow("debian", version, "debian-12", f"img-{version}", f"t{version}"))
+    cli.world.store.blobs.add(BlobRow("b1", "exported-release", "00", 1))
+    stemcells, exports = cli.ok("clean-up", "--dry-run", "--json").json["Tables"]
+    assert [(row["name"], row["version"], row["cid"]) for row in stemcells["Rows"]] == [("debian", "1", "img-1")]
+    assert exports["Rows"] == [{"blobstore_id": "b1"}]
+    assert len(cli.ok("clean-up", "--dry-run", "--all", "--json").rows) == 3
     assert "doesn't exist" in cli("-n", "delete-disk", "none").err
 
 

@@ -30,7 +30,7 @@ def build(folder: Path, files: dict[str, str], *, version: str = "1", name: str 
 
 def compiled(tarball: Path, stemcell: str, change: Callable[[Listing], Listing] = lambda listing: listing, mark: str = "") -> Path:
     """The same release, compiled: every package an archive of one file."""
-    target = tarball.with_name(f"compiled-{stemcell.replace('/', '-')}{mark}.tgz")
+    target = tarball.with_name(f"compiled-{tarball.stem}-{stemcell.replace('/', '-')}{mark}.tgz")
     folder = tarball.with_name(f"folder-{target.stem}")
     folder.mkdir()
     with archive.open_release(tarball) as found:

@@ -15,8 +15,8 @@ from director.errors import UsageError
 
 
 @verb(examples=(
-    "caisson -d app export-release nats/1.0.0 debian-12/1.0",
-    "caisson -d app export-release nats/1.0.0 debian-12/1.0 --job nats --dir exports",
+    "caisson -d app export-release nats/1.0.0 debian-bookworm/1.0",
+    "caisson -d app export-release nats/1.0.0 debian-bookworm/1.0 --job nats --dir exports",
 ))
 @click.argument("slug", metavar="NAME/VERSION")
 @click.argument("stemcell", metavar="OS/VERSION")
