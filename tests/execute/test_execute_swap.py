@@ -12,7 +12,7 @@ from small_world import CLOUD, MANIFEST
 
 from cpis.fake import Fault
 from director.errors import AgentError, CaissonError, CloudError, PlanError
-from director.execute import access, delete, states, upkeep
+from director.execute import access, cleanup, delete, states, upkeep
 from director.execute.steps.orphan_vm import delete_orphaned_vms
 
 SWAP = MANIFEST.replace("max_in_flight: 2", "max_in_flight: 2, vm_strategy: create-swap-delete")
@@ -247,7 +247,7 @@ def test_an_orphaned_machine_that_cannot_be_deleted_waits_for_the_next_clean_up(
 
 def test_clean_up_deletes_orphaned_machines_and_tells_how_many(deployed: World) -> None:
     deployed.deploy(AUTOMATIC, recreate=True)
-    assert "0 orphaned disk(s), 3 orphaned vm(s)" in upkeep.clean_up(deployed.context, unlocked)
+    assert "0 orphaned disk(s), 3 orphaned vm(s)" in cleanup.clean_up(deployed.context, unlocked)
     assert deployed.store.vms.orphans() == []
     assert deployed.leaks() == []
 
