@@ -41,7 +41,7 @@ def releases() -> tuple[model.Release, ...]:
     found = []
     for name in NAMES:
         folders = sorted((RELEASES / name / "packages").iterdir())
-        packages = tuple(model.PackageSpec(folder.name, "1", "1", "1") for folder in folders)
+        packages = tuple(model.PackageSpec(folder.name, "1", "1", "1", blob_id=folder.name) for folder in folders)
         found.append(model.Release(name, "1", jobs=tuple(source.spec for source in jobs_of(name).values()), packages=packages))
     return tuple(found)
 
