@@ -242,6 +242,10 @@ class Client:
     def instance_action(self, name: str, group: str, instance: str, action: str, options: Mapping[str, Any]) -> dict[str, Any]:
         return self.start("POST", f"/deployments/{name}/instance_groups/{group}/{instance}/actions/{action}", query=options, json={})
 
+    def ignore(self, name: str, group: str, instance: str, *, ignored: bool) -> None:
+        """Leave an instance alone from now on, or no longer."""
+        self.request("PUT", f"/deployments/{name}/instance_groups/{group}/{instance}/ignore", json={"ignore": ignored})
+
     def fetch_logs(self, name: str, group: str, instance: str, query: Mapping[str, Any]) -> dict[str, Any]:
         return self.start("GET", f"/deployments/{name}/jobs/{group or '*'}/{instance or '*'}/logs", query=query)
 

@@ -47,6 +47,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("stop", "stop", "Stop instances"),
         Entry("restart", "restart", "Restart instances"),
         Entry("recreate", "recreate", "Replace the machines of instances, keep their disks"),
+        Entry("ignore", "ignore", "Leave an instance as it is in later deploys"),
+        Entry("unignore", "unignore", "Let deploys change an ignored instance again"),
         Entry("ssh", "ssh", "Open a terminal or run a command on instances"),
         Entry("logs", "logs", "Fetch or follow the logs of instances"),
         Entry("errands", "errands", "List errands", ("es",)),
@@ -91,6 +93,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("orphaned-vms", "orphaned_vms", "List machines that were replaced and wait to be deleted"),
         Entry("clean-up", "clean_up", "Delete what nothing uses"),
         Entry("curl", "curl", "Ask the director's API yourself"),
+        Entry("help", "help", "Show the commands, or how to use one"),
         Entry("docs", "docs", "Show an annotated example of a part of a manifest"),
     )),
 )

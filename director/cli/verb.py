@@ -98,6 +98,14 @@ def slug_of(text: str) -> tuple[str, str]:
     return group, instance
 
 
+def instance_of(text: str) -> tuple[str, str]:
+    """`GROUP/ID` as group and id, which must be there. Raises UsageError."""
+    group, instance = slug_of(text)
+    if not instance:
+        raise UsageError("Expected one instance", suggestion="Name it with its id or index, for example: web/0.")
+    return group, instance
+
+
 def pair_of(text: str, form: str = "NAME/VERSION") -> tuple[str, str]:
     """`NAME/VERSION` as two texts, both there."""
     first, _slash, second = text.partition("/")

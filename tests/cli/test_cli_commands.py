@@ -11,6 +11,7 @@ from cli_world import Cli, Script, event
 from director.cli import commands, follow
 from director.diagnostics import Diagnostic, Where
 from director.errors import ManifestError
+from director.state.instances import InstanceRow
 
 UUID = "aaaaaaaa-1111-2222-3333-444444444444"
 MANIFEST = "name: app\ninstance_groups: []\n"
@@ -35,6 +36,12 @@ def test_help_lists_commands_without_importing_them(offline: Cli) -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[] True\n"
 
 
+def test_help_as_a_command(offline: Cli) -> None:
+    assert offline.ok("help").out.splitlines()[:20] == offline.ok("--help").out.splitlines()[:20]
+    assert "Usage: caisson deploy [OPTIONS] [PATH]" in offline.ok("help", "deploy").out
+    assert "Did you mean 'deploy'?" in offline("help", "deplyo").err
+
+
 def test_version(offline: Cli) -> None:
     assert offline.ok("--version").out.startswith("version ")
 
@@ -50,6 +57,7 @@ def test_version(offline: Cli) -> None:
         (("-e", "https://host:abc", "vms"), "to be a URL of a director"),
         (("-e", "127.0.0.1:1", "--ca-cert", "/nope", "vms"), "cannot be read"),
         (("int", "/nope.yml"), "cannot be read"),
+        (("-d", "app", "ignore", "web"), "for example: web/0"),
         (("disks",), "Only --orphaned is supported"),
         (("docs", "instance_grup"), "Did you mean 'instance_group'?"),
     ],
@@ -457,3 +465,12 @@ def test_a_reader_that_goes_away_is_no_traceback(offline: Cli) -> None:
         ["bash", "-c", f"{sys.executable} -m director.cli.main docs instance_group | true"], capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
+
+
+def test_ignore_and_unignore(cli: Cli) -> None:
+    cli.world.store.deployments.ensure("app")
+    cli.world.store.instances.add(InstanceRow(UUID, "app", "web", 0))
+    for verb, ignored in (("ignore", True), ("unignore", False)):
+        cli.ok("-d", "app", verb, "web/0")
+        assert cli.world.store.instances.get(UUID).ignored is ignored
+    assert "nope" in cli("-d", "app", "ignore", "nope/0").err

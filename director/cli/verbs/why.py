@@ -12,9 +12,9 @@ import click
 
 from director.cli.client import DirectorError
 from director.cli.session import Session
-from director.cli.verb import slug_of, verb
+from director.cli.verb import instance_of, verb
 from director.cli.verbs.tasks import when
-from director.errors import NotFoundError, UsageError
+from director.errors import NotFoundError
 from director.plan.explain import duration_text, reason_text
 from director.plan.outline import reason_of
 
@@ -50,9 +50,7 @@ class Done:
 @click.option("-n", "--number", type=click.IntRange(min=1), help="So many of the last changes [1]")
 def command(session: Session, slug: str, everything: bool, number: int | None) -> None:
     """Tell why an instance was last changed, by whom and when; of deleted ones too."""
-    group, instance = slug_of(slug)
-    if not instance:
-        raise UsageError("Expected one instance", suggestion="Name it with its id or index: caisson -d app why web/0.")
+    group, instance = instance_of(slug)
     deployment = session.deployment()
     name = _name(session, deployment, group, instance)
     done = list(_history(session, deployment, name)) if name else []
