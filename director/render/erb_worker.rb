@@ -7,6 +7,7 @@
 
 require 'erb'
 require 'json'
+require 'ostruct'
 require 'yaml'
 require 'shellwords'
 
@@ -82,6 +83,8 @@ module Caisson
       @raw.keys.each { |name| self[name] }
       @raw.keys.to_h { |name| [name, @table[name]] }
     end
+
+    alias marshal_dump to_h
 
     def each_pair(&block)
       to_h.each_pair(&block)

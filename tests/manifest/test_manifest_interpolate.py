@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from director.errors import ManifestError, UsageError
+from director.manifest.dump import dump
 from director.manifest.interpolate import Chain, Values, interpolate, parse_var, parse_var_file, parse_vars_env, parse_vars_file
 from director.manifest.load import load_yaml
 
@@ -182,3 +183,19 @@ def test_values_may_come_in_two_rounds(tree: Any, first: dict[str, Any], second:
 @given(trees)
 def test_without_values_the_same_object_comes_back(tree: Any) -> None:
     assert interpolate(tree, Values({})) is tree
+
+
+def backwards(tree: Any) -> Any:
+    """The same with the keys of all maps the other way round."""
+    if isinstance(tree, dict):
+        return {key: backwards(tree[key]) for key in reversed(tree)}
+    return [backwards(item) for item in tree] if isinstance(tree, list) else tree
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees, plain)
+def test_neither_comments_nor_the_order_of_keys_matter(tree: Any, values: dict[str, Any]) -> None:
+    text = dump({"x": tree}, sort_keys=False)
+    written = "# above\n" + dump({"x": backwards(tree)}, sort_keys=False) + "# below\n"
+    first, second = (interpolate(load_yaml(item, "f").tree, Values(values)) for item in (text, written))
+    assert dump(first) == dump(second)

@@ -57,6 +57,8 @@ GOOD = {
     "<%= link('db').address(uuid: 'u-1') %>": "u-1.db.net.dep.bosh",
     "<%= link('db').address(default_network: 'x', deployment_name: 'y') %>": "q-s0.db.net.dep.bosh",
     "<%= name %> <%= index %>": "front 0",
+    "<%= properties.m.marshal_dump.keys.inspect %><%= properties.m.marshal_dump[:y].z %>": "[:x, :y]deep",
+    "<%= OpenStruct.new(a: 1).a %>": "1",
     "<%= properties.m.y.z %><%= properties.nothing.inspect %>": "deepnil",
     "<%= properties.l[1].k %>": "v",
     "<%= properties.system %> <%= properties.hash.method %>": "kernel name 2",

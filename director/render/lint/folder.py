@@ -46,6 +46,11 @@ class Job:
         for source, destination in (found if isinstance(found, dict) else {}).items():
             yield str(source), str(destination)
 
+    @property
+    def whole(self) -> bool:
+        """Whether all listed templates are there."""
+        return all(source in self.templates for source, _destination in self.listed())
+
     def properties(self) -> tuple[str, ...]:
         found = self.tree.get("properties")
         return tuple(map(str, found)) if isinstance(found, dict) else ()

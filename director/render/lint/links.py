@@ -72,7 +72,7 @@ def undeclared(release: Release, checked: Sequence[Checked]) -> Iterator[Diagnos
 def unused(release: Release, checked: Sequence[Checked]) -> Iterator[Diagnostic]:
     for job in release.jobs:
         items = [item for item in checked if item.job is job]
-        if any(item.failure or item.unchecked for item in items):
+        if not job.whole or any(item.failure or item.unchecked for item in items):
             continue
         words = {word for item in items for word in item.words}
         for index, link in job.links("consumes"):

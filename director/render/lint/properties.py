@@ -52,7 +52,7 @@ def _related(name: str, declared: str) -> bool:
 def unused(release: Release, checked: Sequence[Checked]) -> Iterator[Diagnostic]:
     for job in release.jobs:
         items = [item for item in checked if item.job is job]
-        if any(item.failure or item.unchecked for item in items):
+        if not job.whole or any(item.failure or item.unchecked for item in items):
             continue  # what cannot be read may use anything
         uses = [use for item in items for use in item.uses if use.kind in ("p", "if_p", "properties")]
         if any(use.kind == "properties" and not use.names for use in uses):
