@@ -58,17 +58,19 @@ def rotate(ctx: Context, name: str, *, undo: bool = False, dry_run: bool = False
 def _refuse_to_hurry(store: Store, step: rotation.Step) -> None:
     """Raises ConflictError while there are machines that would not get along with those of the step."""
     running = store.rotations.find(step.name)
-    if not step.with_overlap or running is None or step.before == rotation.BEFORE:
+    if not step.with_overlap or running is None:
         return
-    waiting = rollout.hindering(store, running, step.after)
+    ended = running.stage == rotation.OVER
+    waiting = rollout.behind(store, running) if ended else rollout.hindering(store, running, step.after)
     if not waiting:
         return
     more = [f"and {len(waiting) - SHOWN} more"] if len(waiting) > SHOWN else []
     names = sorted({item.deployment for item in waiting})
+    what = "Another rotation" if ended else f"Step {step.after} of the rotation"
     raise ConflictError(Diagnostic(
-        f"Step {step.after} of rotating '{step.name}' must wait: not everybody has reached stage {step.before}",
-        detail="\n".join([*map(str, waiting[:SHOWN]), *more,
-                          "They would meet certificates that they do not trust, or show some that others do not."]),
+        f"{what} of '{step.name}' must wait: not everybody has reached stage {running.stage}",
+        detail="\n".join([*map(str, waiting[:SHOWN]), *more, "" if ended else (
+            "They would meet certificates that they do not trust, or show some that others do not.")]).strip(),
         suggestion="; ".join(f"deploy '{name}' again: caisson -d {name} deploy MANIFEST" for name in names)
         + ". Instances that are ignored must be unignored first; those that failed must succeed or be deleted."))
 
