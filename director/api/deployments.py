@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from director.api import config_diffs
 from director.api.calls import Call, answer, field
-from director.errors import ManifestError, UsageError
+from director.errors import CaissonError, ManifestError, UsageError
 from director.manifest.load import load_yaml
 from director.plan import planfile
 
@@ -92,7 +92,7 @@ def diff(call: Call) -> Response:
     context = {"cloud_config_ids": [item.id for item in clouds], "runtime_config_ids": [item.id for item in runtimes]}
     try:
         lines = config_diffs.of_deployment(store, call.deployment, call.text(), redact=call.query.get("redact") != "false")
-    except (ManifestError, UsageError) as error:
+    except CaissonError as error:
         return answer({"context": context, "diff": [], "error": f"Unable to diff manifest: {error.message}"})
     return answer({"context": context, "diff": lines})
 

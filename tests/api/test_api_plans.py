@@ -1,4 +1,4 @@
-"""Kept plans over HTTP: asked for, sent back, refused."""
+"""Plans and differences over HTTP: plans asked for, sent back, refused; which configs a difference is about."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from api_world import YAML, World
 
+from director.manifest.load import load_yaml
 from director.plan import planfile
 from director.plan.outline import Outline
 from director.plan.planfile import PlanFile
+from director.state.stemcells import StemcellRow
 
 PLAN = {"Content-Type": "application/vnd.caisson.plan+json"}
 
@@ -59,3 +61,68 @@ def test_the_manifests_name_is_a_name(world: World) -> None:
     assert world.last_task().arguments["options"]["file"] == "a/app.yml"
     for bad in ("a%0Ab", "x" * 2000):
         assert world.post(f"/deployments?manifest_file={bad}", content=b"name: app", headers=YAML).json()["code"] == 40005
+
+
+RUNTIME = """
+releases: [{name: dns, version: 1}, {name: unused, version: 1}]
+addons:
+- {name: everywhere, jobs: [{name: resolver, release: dns}]}
+- {name: elsewhere, jobs: [{name: x, release: unused}], include: {deployments: [other]}}
+- {name: linux, jobs: [{name: w, release: dns}], include: {stemcell: [{os: linux}]}}
+- {name: windows, jobs: [{name: z, release: unused}], include: {stemcell: [{os: windows}]}}
+"""
+GROUP = "instance_groups: [{name: web, stemcell: d, jobs: [{name: j, release: r}], networks: [{name: n1}]}]\n"
+
+
+def difference(world: World, text: str) -> list[str]:
+    return [line for line, _ in world.post("/deployments/app/diff", content=text.encode(), headers=YAML).json()["diff"]]
+
+
+def test_addons_that_apply_to_nothing_are_left_out(world: World) -> None:
+    world.store.configs.save("runtime", "default", RUNTIME)
+    lines = difference(world, "name: app\nstemcells: [{alias: d, os: linux, version: 1}]\n" + GROUP)
+    told = [line for line in lines if line.startswith("- name: ")]
+    assert told == ["- name: dns", "- name: everywhere", "- name: linux", "- name: web"]
+    world.store.stemcells.add(StemcellRow("named", "1", "windows", "cid", "token"))
+    lines = difference(world, "name: app\nstemcells: [{alias: d, name: named, version: 1}]\n" + GROUP)
+    assert [line for line in lines if line.startswith("- name: ")] == [
+        "- name: dns", "- name: unused", "- name: everywhere", "- name: windows", "- name: web"]
+
+
+def test_a_runtime_config_that_cannot_be_read_is_compared_as_it_is(world: World) -> None:
+    world.store.configs.save("runtime", "default", "addons: [{name: a, include: {stemcell: [{}]}}]\n")
+    assert "- name: a" in difference(world, "name: app\n" + GROUP)
+
+
+def test_an_addon_that_applies_no_longer_is_a_removed_one(world: World) -> None:
+    config = world.store.configs.save("runtime", "default", RUNTIME)
+    text = "name: app\nstemcells: [{alias: d, os: linux, version: 1}]\n" + GROUP
+    world.store.deployments.ensure("app")
+    world.store.deployments.update("app", manifest=text, resolved=load_yaml(text, "").tree, runtime_config_ids=(config.id,))
+    assert difference(world, text) == []
+    removed = world.post("/deployments/app/diff", content=text.replace("os: linux", "os: other").encode(), headers=YAML).json()["diff"]
+    assert ["- name: linux", "removed"] in removed
+    assert not any("windows" in line for line, _ in removed)
+
+
+def test_placeholders_are_filled_in_on_neither_side(world: World) -> None:
+    text = "name: app\nreleases: [{name: r, version: latest}]\nupdate: {canaries: ((canaries))}\n"
+    world.store.deployments.ensure("app")
+    resolved = {"name": "app", "releases": [{"name": "r", "version": "3"}], "update": {"canaries": 5}}
+    world.store.deployments.update("app", manifest=text, resolved=resolved)
+    assert difference(world, text.replace("latest", "'3'")) == []
+    assert difference(world, text.replace("latest", "'4'")) == ["releases:", "- name: r", "  version: '3'", "  version: '4'"]
+
+
+def test_a_version_without_quotes_is_no_difference(world: World) -> None:
+    text = "name: app\nreleases: [{name: r, version: 3}]\n"
+    world.store.deployments.ensure("app")
+    world.store.deployments.update("app", manifest=text, resolved={"name": "app", "releases": [{"name": "r", "version": "3"}]})
+    assert difference(world, text) == []
+
+
+def test_whatever_cannot_be_compared_is_told_in_the_answer(world: World) -> None:
+    world.store.configs.save("cloud", "default", "a: [")
+    answer = world.post("/deployments/app/diff", content=b"name: app", headers=YAML)
+    assert (answer.status_code, answer.json()["diff"]) == (200, [])
+    assert answer.json()["error"].startswith("Unable to diff manifest: ")
