@@ -192,6 +192,40 @@ class Checked(Protocol):
         """Raises Denied, Unavailable with everything that is missing and what to do about it."""
 
 
+@dataclasses.dataclass(frozen=True)
+class NetworkRequest:
+    """A subnet to make: with `range` (and `gateway`), or, when that is empty, with one of `netmask_bits` that the cloud chooses."""
+
+    token: str
+    cloud_properties: Properties = dataclasses.field(default_factory=dict)
+    range: str = ""
+    gateway: str = ""
+    netmask_bits: int | None = None
+    type: str = "manual"
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeNetwork:
+    """`cloud_properties` are what machines on it are created with; `reserved` are addresses that the cloud keeps for itself."""
+
+    cid: str
+    range: str
+    gateway: str
+    reserved: tuple[str, ...] = ()
+    cloud_properties: Properties = dataclasses.field(default_factory=dict)
+
+
+@runtime_checkable
+class NetworkMaker(Protocol):
+    """A CPI that can make networks. Others have no such methods."""
+
+    def create_network(self, request: NetworkRequest) -> MadeNetwork:
+        """Post: machines can be created on it, or nothing is left. Raises Conflict when the range is in use, Invalid."""
+
+    def delete_network(self, cid: str) -> None:
+        """Post: gone; gone before is success. Raises Conflict while machines are on it."""
+
+
 class Cpi(Protocol):
     """What every cloud does for the director. All methods may raise any `CpiError`."""
 

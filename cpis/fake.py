@@ -36,7 +36,9 @@ from cpis.contract import (
     DiskRequest,
     Found,
     Invalid,
+    MadeNetwork,
     Network,
+    NetworkRequest,
     NotFound,
     NotSupported,
     Properties,
@@ -51,6 +53,7 @@ _VM_KEYS = frozenset({"cpu", "ram", "ephemeral_disk", "instance_type", "privileg
 _LARGEST = {"cpu": 64, "ram_mib": 262_144, "ephemeral_disk_size_mib": 1_048_576}
 _LONGEST_VALUE = 255
 _DYNAMIC_RANGE = "10.254.0.0/16"
+_MADE_RANGE = "10.128.0.0/10"
 
 Resource = dict[str, Any]
 
@@ -335,6 +338,37 @@ class FakeCpi:
     def delete_snapshot(self, cid: str) -> None:
         with self._call("delete_snapshot", cid):
             self._resources.pop(cid, None)
+
+    def create_network(self, request: NetworkRequest) -> MadeNetwork:
+        with self._call("create_network", request.token):
+            shape = dataclasses.asdict(request)
+            made = self._made("network", request.token, shape)
+            if made is None:
+                subnet = self._subnet(request)
+                gateway = request.gateway or str(subnet[1])
+                made = self._make("network", request.token, shape, {}, range=str(subnet), gateway=gateway, reserved=[str(subnet[2])])
+            properties = {**request.cloud_properties, "network": made["cid"]}
+        return MadeNetwork(made["cid"], made["range"], made["gateway"], tuple(made["reserved"]), properties)
+
+    def _subnet(self, request: NetworkRequest) -> IPv4Network:
+        """The range asked for, or the next free one of that size."""
+        taken = [IPv4Network(network["range"]) for network in self._of("network")]
+        if not request.range and request.netmask_bits is None:
+            raise Invalid("a network needs a range or netmask_bits")
+        choices = [IPv4Network(request.range)] if request.range else IPv4Network(_MADE_RANGE).subnets(new_prefix=request.netmask_bits)
+        found = next((subnet for subnet in choices if not any(subnet.overlaps(other) for other in taken)), None)
+        if found is None:
+            raise Conflict(f"the range {request.range} is in use" if request.range else "no range is left")
+        return found
+
+    def delete_network(self, cid: str) -> None:
+        with self._call("delete_network", cid):
+            users = [vm["cid"] for vm in self._of("vm") if any(
+                shape.get("cloud_properties", {}).get("network") == cid for shape in vm["networks"])]
+            if users:
+                raise Conflict(f"the network {cid} is in use by {users[0]}", resource=cid)
+            if self._resources.get(cid, {}).get("kind") == "network":
+                del self._resources[cid]
 
     def find(self, token: str) -> Sequence[Found]:
         with self._call("find", token):

@@ -6,7 +6,7 @@ import dataclasses
 import uuid
 from collections.abc import Callable
 
-from cpis.contract import Cpi, CpiError, DiskRequest, Found, Login, Network, Properties, Vm, VmRequest
+from cpis.contract import Cpi, CpiError, DiskRequest, Found, Login, Network, NetworkMaker, Properties, Vm, VmRequest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +73,12 @@ class Bench:
                 failed.append(f"find({token}): {error}")
         vms = dict.fromkeys([*self._vms, *(item.cid for item in found if item.kind == "vm")])
         snapshots = dict.fromkeys(item.cid for item in found if item.kind == "snapshot")
+        networks = dict.fromkeys(item.cid for item in found if item.kind == "network")
         disks = dict.fromkeys([*self._disks, *(item.cid for item in found if item.kind == "disk")])
-        deletions = ((self.cpi.delete_vm, vms), (self.cpi.delete_snapshot, snapshots), (self.cpi.delete_disk, disks))
+        deletions: list[tuple[Callable[[str], object], dict[str, None]]] = [
+            (self.cpi.delete_vm, vms), (self.cpi.delete_snapshot, snapshots), (self.cpi.delete_disk, disks)]
+        if isinstance(self.cpi, NetworkMaker):
+            deletions.append((self.cpi.delete_network, networks))
         for delete, cids in deletions:
             for cid in cids:
                 try:

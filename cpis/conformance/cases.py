@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address, ip_network
 
 from cpis.conformance.bench import Bench, Case
-from cpis.contract import Conflict, CpiError, DiskRequest, Invalid, NotFound, NotSupported, VmResources
+from cpis.contract import Conflict, CpiError, DiskRequest, Invalid, NetworkMaker, NetworkRequest, NotFound, NotSupported, VmResources
 
 _UNKNOWN = {"vm": "vm-000000000000", "disk": "disk-000000000000"}
 
@@ -270,6 +271,22 @@ def machines_at_once(bench: Bench) -> None:
     assert not any(bench.cpi.has_vm(vm.cid) for vm in vms)
 
 
+def network_lives_and_dies(bench: Bench) -> None:
+    """A network that the cloud makes is there once for its token, chooses its range when none is given, and is gone after its deletion."""
+    if not isinstance(bench.cpi, NetworkMaker):
+        return
+    request = NetworkRequest(bench.token(), netmask_bits=28)
+    made = bench.cpi.create_network(request)
+    assert bench.cpi.create_network(request) == made
+    subnet = ip_network(made.range)
+    assert subnet.prefixlen == 28
+    assert ip_address(made.gateway) in subnet
+    assert [found.cid for found in bench.cpi.find(request.token)] == [made.cid]
+    bench.cpi.delete_network(made.cid)
+    bench.cpi.delete_network(made.cid)
+    assert not bench.cpi.find(request.token)
+
+
 CASES = tuple(
     Case(function)
     for function in (
@@ -278,6 +295,6 @@ CASES = tuple(
         deleting_twice_succeeds, unknown_is_not_there, reboot_brings_it_back, metadata_is_never_refused, calculates_a_machine,
         disk_token_is_idempotent, disk_attaches_and_detaches, attached_disk_is_safe, disk_survives_its_machine, disk_survives_a_reboot,
         disk_grows_and_does_not_shrink, update_disk_keeps_a_disk, snapshot_lives_and_dies, everything_is_owned,
-        address_can_be_used_again, machines_at_once,
+        address_can_be_used_again, machines_at_once, network_lives_and_dies,
     )
 )

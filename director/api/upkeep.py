@@ -5,9 +5,10 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from director.api import disks, instances, stemcells
-from director.api.calls import Call, answer, field, unsupported, words
-from director.errors import NotFoundError
+from director.api.calls import Call, answer, field, timestamp, unsupported, words
+from director.errors import ConflictError, NotFoundError, UsageError
 from director.execute import cleanup
+from director.execute.networks import check_orphaned
 
 
 def clean_up(call: Call) -> Response:
@@ -52,9 +53,20 @@ def resurrection(_call: Call) -> Response:
 
 
 def networks(call: Call) -> Response:
-    """Orphaned managed networks: there are none, since this director makes no networks."""
-    return answer([]) if call.flag("orphaned") else words("listing active networks is not implemented", 500)
+    """Orphaned managed networks."""
+    if not call.flag("orphaned"):
+        return words("listing active networks is not implemented", 500)
+    return answer([
+        {"name": row.name, "type": row.type, "created_at": timestamp(row.created_at), "orphaned_at": timestamp(row.orphaned_at)}
+        for row in call.services.store.networks.orphans()
+    ])
 
 
 def delete_network(call: Call) -> Response:
-    raise NotFoundError(f"Network '{call.path['name']}' doesn't exist", code=16012)
+    """An orphaned network goes; one in use is refused at once."""
+    name = call.path["name"]
+    try:
+        check_orphaned(call.services.store.networks.find(name), name)
+    except (NotFoundError, ConflictError) as error:
+        raise UsageError(*error.diagnostics) from error
+    return call.start("delete_network", {"name": name}, "delete orphan networks")

@@ -329,6 +329,12 @@ class Client:
     def orphaned_vms(self) -> list[dict[str, Any]]:
         return _rows(self.get("/orphaned_vms"))
 
+    def orphaned_networks(self) -> list[dict[str, Any]]:
+        return _rows(self.get("/networks", ("orphaned", "true")))
+
+    def delete_network(self, name: str) -> dict[str, Any]:
+        return self.start("DELETE", f"/networks/{quote(name, safe='')}")
+
     def delete_disk(self, cid: str) -> dict[str, Any]:
         return self.start("DELETE", f"/disks/{quote(cid, safe='')}")
 

@@ -90,6 +90,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("locks", "locks", "List locks"),
         Entry("disks", "disks", "List orphaned disks"),
         Entry("delete-disk", "delete_disk", "Delete an orphaned disk"),
+        Entry("networks", "networks", "List orphaned networks"),
+        Entry("delete-network", "delete_network", "Delete an orphaned network"),
         Entry("orphaned-vms", "orphaned_vms", "List machines that were replaced and wait to be deleted"),
         Entry("clean-up", "clean_up", "Delete what nothing uses"),
         Entry("curl", "curl", "Ask the director's API yourself"),

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from director.diagnostics import Diagnostic
 from director.errors import CaissonError, CloudError, ConflictError
-from director.execute import upkeep
+from director.execute import networks, upkeep
 from director.execute.context import Context
 from director.execute.export import KIND as EXPORTED
 from director.execute.steps import disks
-from director.execute.steps.orphan_vm import Lock, delete_orphaned_vms
+from director.execute.steps.orphan_vm import delete_orphaned_vms
 from director.execute.uploads import drop_blob
 from director.manifest import load
 from director.release import versions
@@ -55,9 +55,10 @@ def leftovers(store: Store, *, remove_all: bool = False, keep_orphaned_disks: bo
     )
 
 
-def clean_up(ctx: Context, lock_vm: Lock, *, remove_all: bool = False, keep_orphaned_disks: bool = False) -> str:
+def clean_up(ctx: Context, *, remove_all: bool = False, keep_orphaned_disks: bool = False) -> str:
     """Delete them. What fails is told at the end, and does not stop the rest. The task's result."""
-    vms = delete_orphaned_vms(ctx, lock_vm)
+    vms = delete_orphaned_vms(ctx)
+    networks.delete_orphaned(ctx, ctx.store.networks.orphans())
     found = leftovers(ctx.store, remove_all=remove_all, keep_orphaned_disks=keep_orphaned_disks)
     doing = _Deleting(ctx)
     releases = doing.each("Deleting releases", found.releases, "/".join, lambda item: upkeep.drop_release(ctx, *item))

@@ -19,6 +19,7 @@ from director.execute.progress import Stage
 from director.execute.steps import blobs
 from director.execute.steps.create_vm import create_vm, wish_of
 from director.execute.steps.delete_vm import delete_vm
+from director.execute.steps.orphan_vm import orphan_vm
 from director.machine.agent import Agent, Dependency, bare
 from director.manifest.model import CloudConfig, UpdatePolicy
 from director.plan import model
@@ -216,6 +217,9 @@ class _Compilation:
     def _dismiss(self, worker: _Worker) -> None:
         if worker in self._idle:
             self._idle.remove(worker)
+        if self._config.orphan_workers:
+            orphan_vm(self._ctx, worker.vm, f"compilation/{worker.vm.agent_id}", None)
+            return
         delete_vm(self._ctx, worker.vm)
         self._ctx.store.addresses.release_purpose(worker.vm.deployment, PURPOSE, worker.vm.ips)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from director.diagnostics import Diagnostic
 from director.errors import ConflictError
-from director.execute import dns, observe, parallel
+from director.execute import dns, networks, observe, parallel
 from director.execute.context import Context
 from director.execute.recover import recover
 from director.execute.steps import scripts
@@ -57,4 +57,5 @@ def _forget(ctx: Context, name: str) -> None:
         ctx.store.deployments.delete(name)
         ctx.store.variables.forget_unused()
         rollout.close_finished(ctx.store)
+    networks.orphan_unused(ctx)
     dns.publish(ctx)

@@ -7,7 +7,7 @@ import dataclasses
 
 from director.diagnostics import Diagnostic
 from director.errors import CaissonError, ConflictError
-from director.execute import compile, dns, kept_plans, parallel
+from director.execute import compile, dns, kept_plans, networks, parallel
 from director.execute.context import Context
 from director.execute.prepare import Prepared, Wanted, json_ready, prepare
 from director.execute.progress import Stage
@@ -65,6 +65,7 @@ def _forget_unborn(ctx: Context, name: str) -> None:
         for row in store.instances.of(name):
             store.instances.delete(row.id)
         store.deployments.delete(name)
+    networks.orphan_unused(ctx)
 
 
 def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False, agreed: str = "") -> None:
@@ -245,6 +246,7 @@ def keep(ctx: Context, prepared: Prepared, *, keep_text: bool) -> None:
             ctx.store.variables.forget_sets(name, used | {prepared.variable_set_id})
             ctx.store.variables.forget_unused()
             rollout.close_finished(ctx.store)
+    networks.keep(ctx, name, prepared.managed.names)
 
 
 def _with_versions(prepared: Prepared) -> dict[str, object]:

@@ -62,6 +62,11 @@ class Journal:
         """What `perform` was given."""
         return dict(self._vault.unseal(row.arguments["sealed"]))
 
+    def token_of(self, effect: str, cid: str, deployment: str = "") -> str:
+        """The token of an effect on that resource which a director that died left open; '' when there is none."""
+        rows = (row for row in self._store.journal.open(deployment=deployment) if row.effect == effect)
+        return next((row.token for row in rows if self.arguments(row)["cid"] == cid), "")
+
     def _tried(self, act: Callable[[], Result]) -> Result:
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None

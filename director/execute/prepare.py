@@ -15,7 +15,7 @@ from typing import Any
 
 from director.diagnostics import folded, in_file
 from director.errors import ManifestError, NotFoundError, PlanError
-from director.execute import observe, rendering, specs, variables
+from director.execute import networks, observe, rendering, specs, variables
 from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
 from director.manifest import cloud_config, late, load, parse
@@ -79,6 +79,7 @@ class Prepared:
     find_compiled: Callable[[Sequence[str]], dict[str, CompiledPackageRow]] = dataclasses.field(repr=False)
     settled: dict[str, model.InstanceSpec] = dataclasses.field(default_factory=dict, repr=False)
     made_up: tuple[tuple[str, str, int], ...] = ()
+    managed: networks.Settled = dataclasses.field(kw_only=True)
 
     def settle(self, vm: VmRow) -> None:
         """The machine of an instance is there: where the cloud chose its addresses, its templates are rendered again with them.
@@ -117,7 +118,7 @@ class Prepared:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know before anything happens."""
-        return (*(item.sentence for item in self.manifest.warnings), *self.plan.warnings)
+        return (*(item.sentence for item in self.manifest.warnings), *self.managed.warnings, *self.plan.warnings)
 
     def skips_drain(self, group: str) -> bool:
         skipped = self.wanted.options.skip_drain
@@ -199,6 +200,8 @@ def prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
 def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
     parsed = read(ctx, wanted)
     name = parsed.manifest.name
+    settled = networks.settle(ctx, parsed.manifest, parsed.cloud, parsed.early, write=write)
+    parsed = dataclasses.replace(parsed, cloud=settled.cloud)
     observed = observe.observe(ctx, name)
     designing = _Design(ctx, parsed, observed)
     blueprint = designing.numbered(write)
@@ -214,7 +217,7 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
         wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
         plan=decided, rendered=rendered, rendering=filling, lookup=values.own, variable_set_id=values.set_id,
         find_compiled=ctx.store.compiled_packages.with_keys,
-        made_up=designing.made_up,
+        made_up=designing.made_up, managed=settled,
     )
 
 

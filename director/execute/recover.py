@@ -6,6 +6,7 @@ made before; everything else is idempotent by nature. Afterwards the records are
 
 from __future__ import annotations
 
+from director.execute import networks
 from director.execute.context import Context
 from director.execute.steps import create_vm, delete_vm, disks
 from director.state.journal import JournalRow
@@ -61,6 +62,14 @@ def _create_disk(ctx: Context, row: JournalRow) -> None:
         ctx.store.journal.undone(row.id)
 
 
+def _create_network(ctx: Context, row: JournalRow) -> None:
+    wish = networks.SubnetWish(**ctx.journal.arguments(row))
+    if ctx.cpi(wish.cpi).find(row.token):
+        networks.order_network(ctx, row.token, wish)
+    else:
+        ctx.store.journal.undone(row.id)
+
+
 def _delete_disk(ctx: Context, row: JournalRow) -> None:
     arguments = ctx.journal.arguments(row)
     disks.erase_disk(ctx, row.token, arguments["cid"], arguments["cpi"])
@@ -88,4 +97,6 @@ _EFFECTS = {
     "create_stemcell": _create_stemcell,
     "delete_stemcell": _leave,
     "delete_orphaned_vm": _leave,
+    "create_network": _create_network,
+    "delete_network": _leave,
 }

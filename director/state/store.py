@@ -25,6 +25,7 @@ from director.state import (
     links,
     locks,
     migrations,
+    networks,
     releases,
     rotations,
     settings,
@@ -59,6 +60,7 @@ class Store:
         self.journal = journal.Journal(self._db)
         self.links = links.Links(self._db)
         self.locks = locks.Locks(self._db)
+        self.networks = networks.Networks(self._db)
         self.releases = releases.Releases(self._db)
         self.rotations = rotations.Rotations(self._db)
         self.settings = settings.Settings(self._db)

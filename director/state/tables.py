@@ -200,6 +200,33 @@ sa.Index(
     sqlite_where=addresses.c.kind != sa.literal_column("'cloud'"), postgresql_where=addresses.c.kind != sa.literal_column("'cloud'"),
 )
 
+networks = sa.Table(
+    "networks", metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    _text("type"),
+    _time("created_at"),
+    _time("orphaned_at", nullable=True),
+)
+
+subnets = sa.Table(
+    "subnets", metadata,
+    sa.Column("network", sa.Text, sa.ForeignKey("networks.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    _text("cid"),
+    _text("cpi"),
+    _json("wanted"),
+    _text("range"),
+    _text("gateway"),
+    sa.Column("reserved", Strings, nullable=False),
+    _json("cloud_properties"),
+)
+
+deployment_networks = sa.Table(
+    "deployment_networks", metadata,
+    sa.Column("deployment", sa.Text, sa.ForeignKey("deployments.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("network", sa.Text, sa.ForeignKey("networks.name", ondelete="CASCADE"), primary_key=True),
+)
+
 release_versions = sa.Table(
     "release_versions", metadata,
     _key(),

@@ -134,8 +134,8 @@ class Vms(database.Repository):
         self._delete(_table, _table.c.cid == cid)
 
     def orphan(self, cid: str, instance_name: str, ips: tuple[str, ...] = ()) -> OrphanedVmRow:
-        """Turn a VM into an orphaned one: its row moves, and those of the `ips` that its instance holds are reserved by it from now on;
-        what the cloud chose is noted. Raises NotFoundError."""
+        """Turn a VM into an orphaned one: its row moves, and those of the `ips` that its instance (or compilation) holds are reserved by
+        it from now on; what the cloud chose is noted. Raises NotFoundError."""
         with self._db.write():
             vm = self.get(cid)
             row = {
@@ -144,8 +144,8 @@ class Vms(database.Repository):
             }
             self._insert(tables.orphaned_vms, row)
             addresses = tables.addresses
-            held = addresses.c.ip.in_(ips) & (addresses.c.instance_id == vm.instance_id)
-            self._change(addresses, held, {"orphaned_vm_cid": cid, "instance_id": None})
+            held = addresses.c.ip.in_(ips) & (addresses.c.deployment == vm.deployment) & (addresses.c.instance_id == vm.instance_id)
+            self._change(addresses, held, {"orphaned_vm_cid": cid, "instance_id": None, "purpose": ""})
             for network in vm.networks:
                 if network.get("type") == "dynamic" and network["ip"] in ips:
                     self._insert(addresses, {

@@ -87,10 +87,6 @@ class Locks:
         """For what is done to one VM outside of its deployment's lock."""
         return self.lock(f"lock:vm:{cid}", wait_seconds)
 
-    def orphaned_vm(self, cid: str, wait_seconds: float = 10.0) -> contextlib.AbstractContextManager[None]:
-        """For deleting an orphaned VM."""
-        return self.lock(f"lock:orphan_vm_cleanup:{cid}", wait_seconds)
-
     @contextlib.contextmanager
     def lock(self, name: str, wait_seconds: float) -> Iterator[None]:
         """Hold the lock while the block runs. Raises ConflictError when another holds it for longer than `wait_seconds`, Cancelled."""

@@ -18,6 +18,7 @@ from director.execute import (
     export,
     fetch,
     kept_plans,
+    networks,
     prepare,
     preview,
     rotate,
@@ -170,9 +171,9 @@ def _ssh(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     )
 
 
-def _clean_up(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+def _clean_up(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     return cleanup.clean_up(
-        ctx, task.locks.orphaned_vm, remove_all=bool(arguments.get("remove_all")),
+        ctx, remove_all=bool(arguments.get("remove_all")),
         keep_orphaned_disks=bool(arguments.get("keep_orphaned_disks")),
     )
 
@@ -181,8 +182,17 @@ def _delete_disk(_: TaskContext, ctx: context.Context, arguments: Arguments) -> 
     return upkeep.delete_orphaned_disk(ctx, arguments["cid"])
 
 
-def _delete_orphaned_vms(task: TaskContext, ctx: context.Context, _: Arguments) -> str:
-    return f"Deleted {orphan_vm.delete_orphaned_vms(ctx, task.locks.orphaned_vm)} orphaned vm(s)"
+def _delete_orphaned_vms(_: TaskContext, ctx: context.Context, __: Arguments) -> str:
+    return f"Deleted {orphan_vm.delete_orphaned_vms(ctx)} orphaned vm(s)"
+
+
+def _delete_old_networks(_: TaskContext, ctx: context.Context, __: Arguments) -> str:
+    gone = networks.delete_orphaned(ctx, ctx.store.networks.orphans(older_than_seconds=networks.KEPT_SECONDS))
+    return f"Deleted {gone} orphaned network(s)"
+
+
+def _delete_network(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+    return networks.delete_network(ctx, arguments["name"])
 
 
 def _delete_old_disks(_: TaskContext, ctx: context.Context, __: Arguments) -> str:
@@ -215,5 +225,7 @@ KINDS: Mapping[str, Entry] = {
     "rotate_variable": Entry("rotate_variable", _rotate),
     "delete_disk": Entry("delete_orphan_disks", _delete_disk),
     "delete_orphaned_vms": Entry("scheduled_orphaned_vm_cleanup", _delete_orphaned_vms),
+    "delete_old_networks": Entry("scheduled_orphaned_network_cleanup", _delete_old_networks),
+    "delete_network": Entry("delete_orphan_networks", _delete_network),
     "delete_old_disks": Entry("scheduled_orphaned_disk_cleanup", _delete_old_disks),
 }

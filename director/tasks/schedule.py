@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from director.errors import CaissonError
-from director.execute import upkeep
+from director.execute import networks, upkeep
 from director.state import Store
 from director.state.tasks import UNFINISHED
 from director.tasks.operations import KINDS
@@ -34,6 +34,9 @@ CHORES: tuple[Chore, ...] = (
     Chore(
         "delete_old_disks", "clean up orphaned disks", 1800.0,
         lambda store: bool(store.disks.orphans(older_than_seconds=upkeep.DISKS_KEPT_SECONDS))),
+    Chore(
+        "delete_old_networks", "clean up orphaned networks", 1800.0,
+        lambda store: bool(store.networks.orphans(older_than_seconds=networks.KEPT_SECONDS))),
 )
 
 

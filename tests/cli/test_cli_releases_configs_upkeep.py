@@ -195,6 +195,23 @@ def test_orphaned_machines_are_listed_with_their_addresses(cli: Cli) -> None:
     assert (row["vm_cid"], row["deployment"], row["instance"], row["az"], row["ips"]) == ("vm-1", "app", "web/i-1", "z1", "10.0.0.2")
 
 
+def test_orphaned_networks_are_listed_and_deleted(cli: Cli) -> None:
+    store = cli.world.store
+    assert "Only --orphaned is supported" in cli("networks").err
+    store.networks.ensure("made")
+    assert cli.ok("networks", "--orphaned", "--json").rows == []
+    store.deployments.ensure("app")
+    store.networks.use("app", ["made"])
+    assert "is in use" in cli("-n", "delete-network", "made").err
+    store.networks.keep_only("app", [])
+    assert store.networks.orphan_unused() == ["made"]
+    (row,) = cli.ok("networks", "--orphaned", "--json").rows
+    assert (row["name"], row["type"]) == ("made", "manual")
+    cli.ok("-n", "delete-network", "made")
+    assert cli.tasks.created[-1] == ("delete_network", {"name": "made"})
+    assert "doesn't exist" in cli("-n", "delete-network", "other").err
+
+
 def test_curl(cli: Cli) -> None:
     assert json.loads(cli.ok("curl", "/info").out)["name"] == "caisson"
     assert "Endpoint '/nope' not found." in cli("curl", "/nope").err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def stemcell(world: World, version: str, os: str = "linux") -> None:
 
 
 def clean(world: World, **more: Any) -> str:
-    return cleanup.clean_up(world.context, lambda cid: contextlib.nullcontext(), **more)
+    return cleanup.clean_up(world.context, **more)
 
 
 def versions(world: World) -> list[str]:

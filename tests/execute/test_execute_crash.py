@@ -6,7 +6,6 @@ does the operation from the start, as the queue does with the task of a dead dir
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -85,12 +84,12 @@ def gone(world: World) -> None:
 
 def swap(world: World) -> None:
     world.deploy(SWAP, recreate=True)
-    delete_orphaned_vms(world.context, lambda cid: contextlib.nullcontext())
+    delete_orphaned_vms(world.context)
 
 
 def undeploy(world: World) -> None:
     delete.delete_deployment(world.context, "app")
-    delete_orphaned_vms(world.context, lambda cid: contextlib.nullcontext())
+    delete_orphaned_vms(world.context)
 
 
 CASES = {

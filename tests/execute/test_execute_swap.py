@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 
 import pytest
 from fakes import Machine, World
@@ -21,11 +19,6 @@ AUTOMATIC = SWAP.replace("networks: [{name: default, static_ips: [10.0.0.10]}]",
 OTHER = AUTOMATIC.replace("stemcell: default", "stemcell: default\n  env: {persistent_disk_fs: xfs}")
 
 
-@contextlib.contextmanager
-def unlocked(cid: str) -> Iterator[None]:
-    yield
-
-
 @pytest.fixture
 def deployed(world: World) -> World:
     world.deploy(AUTOMATIC)
@@ -34,7 +27,7 @@ def deployed(world: World) -> World:
 
 
 def clean(world: World) -> int:
-    return delete_orphaned_vms(world.context, unlocked)
+    return delete_orphaned_vms(world.context)
 
 
 def events(world: World) -> list[tuple[str, str]]:
@@ -247,7 +240,7 @@ def test_an_orphaned_machine_that_cannot_be_deleted_waits_for_the_next_clean_up(
 
 def test_clean_up_deletes_orphaned_machines_and_tells_how_many(deployed: World) -> None:
     deployed.deploy(AUTOMATIC, recreate=True)
-    assert "0 orphaned disk(s), 3 orphaned vm(s)" in cleanup.clean_up(deployed.context, unlocked)
+    assert "0 orphaned disk(s), 3 orphaned vm(s)" in cleanup.clean_up(deployed.context)
     assert deployed.store.vms.orphans() == []
     assert deployed.leaks() == []
 
@@ -294,3 +287,14 @@ def test_a_new_machine_that_cannot_be_made_leaves_the_old_ones_running(deployed:
         deployed.deploy(AUTOMATIC, recreate=True)
     assert all(deployed.fleet.machines[cid].running for cid in running)
     assert deployed.leaks() == []
+
+
+def test_machines_that_compiled_are_orphaned_where_that_is_wanted(world: World) -> None:
+    world.configure(CLOUD.replace("reuse_compilation_vms: true", "reuse_compilation_vms: true, orphan_workers: true"))
+    world.deploy(AUTOMATIC)
+    orphans = world.store.vms.orphans()
+    assert orphans
+    assert all(orphan.instance_name.startswith("compilation/") and orphan.ips for orphan in orphans)
+    assert clean(world) == len(orphans)
+    assert world.leaks() == []
+    assert {row.purpose for row in world.store.addresses.of("app")} == {""}

@@ -5,20 +5,14 @@ Source: planning contract, sections 15 and 21.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-
 from director.errors import CaissonError, ConflictError, MachineError
 from director.execute.context import Context
 from director.machine.agent import Agent
 from director.state.vms import OrphanedVmRow, VmRow
 
-Lock = Callable[[str], contextlib.AbstractContextManager[None]]
-"""Holds the clean-up of the orphaned VM with that CID while the block runs. Raises ConflictError when another holds it."""
-
 
 def orphan_vm(ctx: Context, vm: VmRow, instance: str, agent: Agent | None) -> None:
-    """Leave a VM without disks to the clean-up. `instance` is `GROUP/UUID`; `agent` shuts it down if it is still there."""
+    """Leave a VM without disks to the clean-up. `instance` is `GROUP/UUID`; `agent` shuts it down, where something may run."""
     with ctx.event("orphan", "vm", vm.cid, instance=instance):
         ctx.store.vms.orphan(vm.cid, instance, vm.ips)
     shut_down(ctx, vm, agent)
@@ -34,7 +28,7 @@ def shut_down(ctx: Context, vm: VmRow, agent: Agent | None) -> None:
     ctx.machines.forget(vm.cid)
 
 
-def delete_orphaned_vms(ctx: Context, lock: Lock) -> int:
+def delete_orphaned_vms(ctx: Context) -> int:
     """Delete them all; answers how many are gone. One that cannot be deleted now stays for the next time, with a warning."""
     orphans = ctx.store.vms.orphans()
     if not orphans:
@@ -44,7 +38,7 @@ def delete_orphaned_vms(ctx: Context, lock: Lock) -> int:
     for orphan in orphans:
         ctx.check()
         try:
-            with stage.step(orphan.cid), lock(orphan.cid):
+            with stage.step(orphan.cid), ctx.lock(f"lock:orphan_vm_cleanup:{orphan.cid}", 10.0):
                 gone += _delete(ctx, orphan)
         except ConflictError as error:
             ctx.log.debug(f"orphaned VM {orphan.cid} is being deleted already: {error.message}")
@@ -56,18 +50,12 @@ def delete_orphaned_vms(ctx: Context, lock: Lock) -> int:
 def _delete(ctx: Context, orphan: OrphanedVmRow) -> bool:
     if orphan.cid not in ctx.store.vms.orphans_by_cid():
         return False
+    token = ctx.journal.token_of("delete_orphaned_vm", orphan.cid, orphan.deployment) or f"delete-{orphan.cid}-{ctx.new_id()}"
     with ctx.event("delete", "vm", orphan.cid, instance=orphan.instance_name):
         ctx.journal.perform(
-            "delete_orphaned_vm", _token(ctx, orphan), orphan.deployment, f"Deleting orphaned VM {orphan.cid}",
+            "delete_orphaned_vm", token, orphan.deployment, f"Deleting orphaned VM {orphan.cid}",
             {"cid": orphan.cid, "cpi": orphan.cpi}, lambda: ctx.cpi(orphan.cpi).delete_vm(orphan.cid),
             lambda _: ctx.store.vms.forget_orphan(orphan.cid),
         )
     return True
 
-
-def _token(ctx: Context, orphan: OrphanedVmRow) -> str:
-    """That of a deletion which a director that died left open, or a new one."""
-    for row in ctx.store.journal.open(deployment=orphan.deployment):
-        if row.effect == "delete_orphaned_vm" and ctx.journal.arguments(row)["cid"] == orphan.cid:
-            return row.token
-    return f"delete-{orphan.cid}-{ctx.new_id()}"
