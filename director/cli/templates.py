@@ -104,12 +104,12 @@ def evaluate(
     if sources.empty and verbatim:
         return Evaluated(document.tree, document.text, document)
     ops, given = _all_read(sources)
-    lookups: list[interpolate.Lookup] = [given]
-    if sources.store:
-        from director.cli import vars_store
+    with contextlib.ExitStack() as ending, _place(document):
+        lookups: list[interpolate.Lookup] = [given]
+        if sources.store:
+            from director.cli import vars_store
 
-        lookups.append(vars_store.VarsStore(pathlib.Path(sources.store).expanduser(), given))
-    with _place(document):
+            lookups.append(ending.enter_context(contextlib.closing(vars_store.VarsStore(pathlib.Path(sources.store).expanduser(), given))))
         tree = interpolate.interpolate(
             document.tree, interpolate.Chain(lookups), ops=ops, path=inside, expect_all_keys=all_found, expect_all_used=all_used,
             document=document,

@@ -11,7 +11,7 @@ import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from director.diagnostics import Diagnostic
@@ -50,12 +50,35 @@ class VarsStore:
         """None were given: a store may hold more than one document needs."""
         return ()
 
-    def _made(self, name: str, type_: str, options: Mapping[str, Any]) -> Any:
+    def expect(self, definitions: Sequence[Mapping[str, Any]]) -> None:
+        """Begin to make the RSA keys that will be needed, side by side: they take longest by far."""
+        from director.variables import generate
+
+        lengths = []
+        for item in definitions:
+            options, type_ = item.get("options"), str(item["type"])
+            given = _understood(type_, options if isinstance(options, Mapping) else {})
+            if str(item["name"]) not in self._values and (length := generate.key_length_of(type_, given, generate.COMMAND_LINE)):
+                lengths.append(length)
+        if len(lengths) > 1:
+            self._drawn().keys.prepare(lengths)
+
+    def close(self) -> None:
+        """Give up keys that nobody took."""
+        if self._sources is not None:
+            self._sources.keys.close()
+
+    def _drawn(self) -> generate.Sources:
         from director.variables import generate, keys
 
         if self._sources is None:
             self._sources = generate.Sources(keys.Keys(), self._signer, self._now, generate.COMMAND_LINE)
-        return generate.generate(name, type_, _understood(type_, options), self._sources)
+        return self._sources
+
+    def _made(self, name: str, type_: str, options: Mapping[str, Any]) -> Any:
+        from director.variables import generate
+
+        return generate.generate(name, type_, _understood(type_, options), self._drawn())
 
     def _signer(self, name: str) -> certificates.Signer:
         from director.variables import certificates

@@ -38,6 +38,10 @@ class Lookup(Protocol):
         """The names that were given, for `--var-errs-unused`."""
         ...
 
+    def expect(self, definitions: Sequence[Mapping[str, Any]]) -> None:
+        """These definitions will be asked for, so that what takes long can begin. Their options are not filled in yet."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Values:
@@ -63,6 +67,9 @@ class Values:
 
     def names(self) -> Iterable[str]:
         return self.values
+
+    def expect(self, definitions: Sequence[Mapping[str, Any]]) -> None:
+        """Nothing is made."""
 
 
 def _nest(below: Any, names: Sequence[str], value: Any) -> Any:
@@ -91,6 +98,11 @@ class Chain:
 
     def names(self) -> Iterable[str]:
         return [name for source in self.sources for name in source.names()]
+
+    def expect(self, definitions: Sequence[Mapping[str, Any]]) -> None:
+        for number, source in enumerate(self.sources):
+            before = self.sources[:number]
+            source.expect([item for item in definitions if not any(one.find(str(item["name"]), None)[0] for one in before)])
 
 
 def parse_var(text: str) -> tuple[str, Any]:
@@ -223,6 +235,8 @@ class _Tracker:
         for name in twice:
             if self.variables.generates or self.variables.find(name, None)[0]:
                 raise BadDefinition(f"Some of the variables have duplicate names, eg: '{name}'", name, "Remove or rename one of them.")
+        if self.variables.generates:
+            self.variables.expect([item for item in self.definitions.values() if item.get("type")])
         for name in self.definitions:
             try:
                 self.root(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -74,6 +74,9 @@ class Store:
     def names(self) -> Iterable[str]:
         return ()
 
+    def expect(self, definitions: Sequence[Mapping[str, Any]]) -> None:
+        self.expected = [item["name"] for item in definitions]
+
 
 def test_row_32_precedence() -> None:
     values = Values.of(parse_vars_env("P", {"P_n": "0", "P_e": "[1]"}), parse_vars_file("n: 1\nf: 2\n", "f.yml"), dict([parse_var("n=2")]))
@@ -132,8 +135,15 @@ def test_a_given_value_needs_no_options() -> None:
 def test_a_signer_that_is_listed_later_is_made_first() -> None:
     tree = {"variables": [{"name": "leaf", "type": "certificate", "options": {"ca": "root"}}, {"name": "root", "type": "certificate"}]}
     store = Store()
-    interpolate(tree, store)
+    interpolate(tree, Chain([given_values(other=1), store]))
     assert list(store.asked) == ["root", "leaf"]
+
+
+def test_a_store_is_told_what_it_will_be_asked_for() -> None:
+    tree = {"variables": [{"name": "a", "type": "rsa"}, {"name": "b", "type": "rsa"}, {"name": "c"}]}
+    store = Store()
+    interpolate(tree, Chain([given_values(b=1), store]))
+    assert store.expected == ["a"]
 
 
 def test_the_same_name_twice_is_refused_before_anything_is_made() -> None:
