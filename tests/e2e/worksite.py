@@ -140,8 +140,8 @@ class Site:
     def task(self, number: int) -> Tree:
         return self.query("select * from tasks where id = ?", number)[0]
 
-    def last_task(self) -> int:
-        return int(self.query("select max(id) as id from tasks")[0]["id"])
+    def last_task(self, kind: str = "%") -> int:
+        return int(self.query("select max(id) as id from tasks where type like ?", kind)[0]["id"])
 
     def task_events(self, number: int) -> list[Tree]:
         """Lines of the task's event log."""
