@@ -96,6 +96,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("clean-up", "clean_up", "Delete what nothing uses"),
         Entry("curl", "curl", "Ask the director's API yourself"),
         Entry("help", "help", "Show the commands, or how to use one"),
+        Entry("dns", "dns", "Run the machines' resolver on this computer"),
         Entry("docs", "docs", "Show an annotated example of a part of a manifest"),
     )),
 )

@@ -75,7 +75,7 @@ class Datagrams:
             if verdict != ANSWER:
                 self._cut(packet, source)
                 return
-        self._resolver.handle(packet, lambda answer: self._send(answer, source))
+        self._resolver.handle(packet, lambda answer: self._send(answer, source), asker=source[0])
 
     def _cut(self, packet: bytes, source: Tuple[Any, ...]) -> None:
         try:

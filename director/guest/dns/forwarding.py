@@ -54,7 +54,7 @@ class Forwarder:
         self._failure = DENIED if denies_failures else FAILED
         self._flights: Dict[bytes, _Flight] = {}
         self._waiting = 0
-        self.shared = 0
+        self.shared = self.unanswered = 0
 
     def ask(self, query: Query, done: Done) -> Optional[Result]:
         """None when `done` gets the answer later."""
@@ -97,6 +97,7 @@ class Forwarder:
         if flight.timer is not None:
             flight.timer.cancel()
         result: Result = self._failure
+        self.unanswered += answer is None
         if answer is not None:
             ttl = self.cache.put(key, answer) if self.cache is not None and query.flags & wire.RD else None
             result = Relayed(answer, ttl)

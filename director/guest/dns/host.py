@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import subprocess
 from typing import List, Sequence
 
 
@@ -23,6 +22,8 @@ def add_address(address: str) -> None:
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
+    import subprocess  # Needed once at most, and not small.
+
     length = "128" if family == socket.AF_INET6 else "32"
     done = subprocess.run(["ip", "address", "add", "%s/%s" % (address, length), "dev", "lo"], stderr=subprocess.PIPE, check=False)
     if done.returncode:

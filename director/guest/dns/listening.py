@@ -8,12 +8,41 @@ import os
 import socket
 from typing import List, Tuple
 
-from .servers import Server, text_of
+from . import host
+from .files import JobFiles
+from .servers import Server, server_of, text_of
+from .settings import BadSettings, Settings
 
 BACKLOG = 128
 
+Sockets = Tuple[socket.socket, socket.socket]
+"""UDP and TCP of one address."""
 
-def open_sockets(server: Server, *, shared: bool = False) -> Tuple[socket.socket, socket.socket]:
+
+def open_all(settings: Settings) -> List[Sockets]:
+    """Takes all addresses to listen on, those that jobs ask for too. OSError, BadSettings."""
+    found = []
+    for server in _addresses(settings):
+        if server[1] == 53:
+            host.add_address(server[0])
+        found.append(open_sockets(server, shared=settings.processes > 1))
+    return found
+
+
+def _addresses(settings: Settings) -> List[Server]:
+    found = list(settings.listen)
+    files = JobFiles(settings.address_files, list)
+    files.changed()
+    for path, entries in files.contents:
+        for entry in entries:
+            try:
+                found.append((server_of(str(entry["address"]))[0], int(entry.get("port", 53))))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise BadSettings("%s: an entry has no address and port: %s" % (path, error)) from error
+    return list(dict.fromkeys(found))
+
+
+def open_sockets(server: Server, *, shared: bool = False) -> Sockets:
     """UDP and TCP of one address; port 0 takes any that is free. `shared` lets other processes of ours take it too.
 
     OSError says whose it is when it is somebody else's.
@@ -59,12 +88,20 @@ def holders(port: int) -> List[str]:
     found = []
     for folder in glob.glob("/proc/[0-9]*"):
         try:
-            if any(os.readlink(path) in inodes for path in glob.glob(folder + "/fd/*")):
-                name = (_lines(folder + "/comm") or ["?"])[0]
-                found.append("%s (pid %s)" % (name, os.path.basename(folder)))
+            files = os.listdir(folder + "/fd")
         except OSError:
             continue  # It ended meanwhile, or is another user's.
+        if any(_link(folder + "/fd/" + file) in inodes for file in files):
+            name = (_lines(folder + "/comm") or ["?"])[0]
+            found.append("%s (pid %s)" % (name, os.path.basename(folder)))
     return found
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _lines(path: str) -> List[str]:

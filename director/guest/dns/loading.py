@@ -6,17 +6,21 @@ Source: DNS contract, section 2. Rows that cannot be read are left out and said;
 from __future__ import annotations
 
 import json
+import operator
 import re
-import sys
-from typing import Any, Dict, Generator, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Generator, Iterator, Sequence, Tuple
 
 from .records import Record, Records, packed_of
 from .wire import Labels, labels_of
 
 SLICE = 40
 MOST_WARNINGS = 100
-_REQUIRED = ("id", "instance_group", "network", "deployment", "ip", "domain")
+_COLUMNS = (
+    "id", "instance_group", "network", "deployment", "ip", "domain",  # these six must be texts
+    "num_id", "az_id", "network_id", "agent_id", "group_ids", "instance_index",
+)
 _SPACE = re.compile(r"[ \t\r\n]*")
+_NEXT = re.compile(r"[ \t\r\n]*([,\]])[ \t\r\n]*")
 _DECODE = json.JSONDecoder().raw_decode
 
 Steps = Generator[None, None, Records]
@@ -135,12 +139,17 @@ class _Reader:
     def items(self) -> Iterator[Any]:
         """The items of the list that begins here."""
         self._sign("[")
-        while not self.is_at("]"):
+        if self.is_at("]"):
+            self.at += 1
+            return
+        while True:
             yield self.value()
-            self._space()
-            if not self.is_at("]"):
-                self._sign(",")
-        self.at += 1
+            found = _NEXT.match(self._text, self.at)
+            if found is None:
+                raise BadRecords("no JSON: `,` or `]` is expected at character %d" % self.at)
+            self.at = found.end()
+            if found.group(1) == "]":
+                return
 
     def end(self) -> None:
         self._space()
@@ -165,46 +174,51 @@ class Rows:
     """Rows in the order of `keys` to records; equal texts become one object, since most columns repeat."""
 
     def __init__(self, keys: Sequence[Any]) -> None:
-        self._keys = keys
+        self._length = len(keys)
+        places = {key: place for place, key in enumerate(keys) if isinstance(key, str)}
+        # A column that is missing is read from behind the row, where a None is put.
+        self._columns = operator.itemgetter(*(places.get(name, len(keys)) for name in _COLUMNS))
         self._domains: Dict[str, Labels] = {}
+        self._texts: Dict[str, str] = {}
         self._groups: Dict[Tuple[str, ...], Tuple[str, ...]] = {}
 
     def record(self, row: Any) -> Record:
         """Raises ValueError or TypeError with what is wrong with the row."""
-        if not isinstance(row, list) or len(row) != len(self._keys):
+        if not isinstance(row, list) or len(row) != self._length:
             raise ValueError("its length differs from that of `record_keys`")
-        values = dict(zip(self._keys, row))  # noqa: B905 - `strict` came with Python 3.10
-        for name in _REQUIRED:
-            if not isinstance(values.get(name), str):
+        row.append(None)
+        columns = self._columns(row)
+        id_, group, network, deployment, ip, domain, num_id, az_id, network_id, agent_id, group_ids, index = columns
+        for name, value in zip(_COLUMNS, columns[:6]):  # noqa: B905 - `strict` came with Python 3.10
+            if not isinstance(value, str):
                 raise ValueError("`%s` is no text" % name)
-        index = values.get("instance_index")
-        domain = values["domain"]
-        if domain not in self._domains:
-            self._domains[domain] = labels_of(domain)
-            if not self._domains[domain]:
-                raise ValueError("`domain` is empty")
+        labels = self._domains.get(domain)
+        if labels is None:
+            labels = self._domains[domain] = labels_of(domain)
+        if not labels:
+            raise ValueError("`domain` is empty")
+        once = self._once
         return Record(
-            values["id"].lower(), _text(values, "num_id"), sys.intern(values["instance_group"].lower()), self._group_ids(values),
-            sys.intern(_text(values, "az_id")), sys.intern(values["network"].lower()), sys.intern(_text(values, "network_id")),
-            sys.intern(values["deployment"].lower()), packed_of(values["ip"]), self._domains[domain], _text(values, "agent_id"),
+            id_.lower(), _text("num_id", num_id), once(group), self._group_ids(group_ids or ()), once(_text("az_id", az_id)), once(network),
+            once(_text("network_id", network_id)), once(deployment), packed_of(ip), labels, _text("agent_id", agent_id),
             index if isinstance(index, int) else 0,
         )
 
-    def _group_ids(self, values: Mapping[str, Any]) -> Tuple[str, ...]:
-        given = values.get("group_ids") or []
-        if not isinstance(given, list):
-            raise ValueError("`group_ids` is no list")
-        group_ids: List[str] = []
-        for item in given:
-            if not isinstance(item, (str, int)):
-                raise ValueError("an item of `group_ids` is no text")
-            group_ids.append(str(item).lstrip("0") or "0")
-        key = tuple(group_ids)
+    def _once(self, text: str) -> str:
+        """The same text in lower case, as the one object for all that are equal."""
+        known = self._texts.get(text)
+        if known is None:
+            known = self._texts[text] = text.lower()
+        return known
+
+    def _group_ids(self, given: Any) -> Tuple[str, ...]:
+        if not isinstance(given, (list, tuple)) or not all(isinstance(item, (str, int)) for item in given):
+            raise ValueError("`group_ids` is no list of texts")
+        key = tuple([str(item).lstrip("0") or "0" for item in given])
         return self._groups.setdefault(key, key)
 
 
-def _text(values: Mapping[str, Any], name: str) -> str:
-    value = values.get(name)
+def _text(name: str, value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, (str, int)):

@@ -18,7 +18,7 @@ from .prepared import Prepared, Table, prepare
 from .wire import Query
 
 Reply = Callable[[bytes], None]
-Watcher = Callable[[Query, str, bytes], None]
+Watcher = Callable[[str, Query, str, bytes], None]
 
 _REFUSED = Answer(wire.REFUSED, 0)
 _FAILED = Answer(wire.SERVFAIL, wire.RA, kept=False)
@@ -29,8 +29,8 @@ log = logging.getLogger("bosh-dns")
 class Resolver:
     """Answers one packet at a time. `replace` and `forget` may be called at any time; answers made before are then made anew.
 
-    `codes` counts answers by the low byte of their flags. `watcher` is told of each question that took longer than the first way, with
-    the name of its handler and the answer; while there is one, every question does.
+    `codes` counts answers by the low byte of their flags. `watcher` is told of each question that did not take the first way: who
+    asked, the question, its handler and the answer; while there is one, no question takes the first way.
     """
 
     def __init__(self, chain: Chain) -> None:
@@ -51,8 +51,8 @@ class Resolver:
         self.table.clear()
         self._tcp_table.clear()
 
-    def handle(self, packet: bytes, reply: Reply, *, tcp: bool = False) -> None:
-        """Calls `reply` once, now or later, or never when no answer is due."""
+    def handle(self, packet: bytes, reply: Reply, *, tcp: bool = False, asker: str = "") -> None:
+        """`asker` is an address, for the log. Calls `reply` once, now or later, or never when no answer is due."""
         key = packet[2:]
         prepared = (self._tcp_table if tcp else self.table).get(key) if self.watcher is None else None
         if prepared is not None:
@@ -67,13 +67,13 @@ class Resolver:
         except wire.Malformed as error:
             self._give(error.packet, reply)
         else:
-            self._resolve(packet, query, reply, tcp)
+            self._resolve(packet, query, reply, tcp, asker)
 
     def _give(self, packet: bytes, reply: Reply) -> None:
         self.codes[packet[3]] += 1
         reply(packet)
 
-    def _resolve(self, packet: bytes, query: Query, reply: Reply, tcp: bool) -> None:
+    def _resolve(self, packet: bytes, query: Query, reply: Reply, tcp: bool, asker: str) -> None:
         table = self._tcp_table if tcp else self.table
         handler = self.chain.handler_of(query.labels)
         keys = [query.canonical()]
@@ -91,14 +91,14 @@ class Resolver:
                 if result.kept:
                     _keep(table, keys, made)
                 answer = _spelled(made, query.question)
-            self._told(query, handler, answer)
+            self._told(asker, query, handler, answer)
             self._give(packet[:2] + answer, reply)
 
         prepared = table.get(keys[0])
         if prepared is not None:
             _keep(table, keys, prepared)
             answer = _spelled(prepared, query.question)
-            self._told(query, handler, answer)
+            self._told(asker, query, handler, answer)
             self._give(packet[:2] + answer, reply)
             return
         self.by_handler[handler.name] = self.by_handler.get(handler.name, 0) + 1
@@ -116,9 +116,9 @@ class Resolver:
             log.exception("no answer to %r", query.question)
             return _FAILED
 
-    def _told(self, query: Query, handler: Handler, answer: bytes) -> None:
+    def _told(self, asker: str, query: Query, handler: Handler, answer: bytes) -> None:
         if self.watcher is not None:
-            self.watcher(query, handler.name, answer)
+            self.watcher(asker, query, handler.name, answer)
 
 
 def _keep(table: Table, keys: List[bytes], prepared: Prepared) -> None:

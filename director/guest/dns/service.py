@@ -6,14 +6,14 @@ Source: DNS contract, sections 1 (step 7), 5, 7 and 9.
 from __future__ import annotations
 
 import logging
-import socket
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 from . import host
 from .access import Access
 from .aliases import Aliases, BadAliases, follows_instances
 from .cache import Cache
 from .chain import Chain, Parts
+from .control import Control
 from .datagrams import Datagrams
 from .domains import BadHandlers, Domains
 from .files import JobFiles
@@ -22,12 +22,12 @@ from .handlers import Handler
 from .handlers.recursion import Recursion
 from .health import Health, Off
 from .limits import Limiter
-from .listening import open_sockets
+from .listening import Sockets, open_all
 from .lookup import Lookup
 from .loop import Loop
 from .records import Records
 from .server import Resolver
-from .servers import Server, Servers, server_of
+from .servers import Server, Servers
 from .settings import BadSettings, Settings
 from .sources import FileSource, RecordSource
 from .streams import Streams
@@ -37,8 +37,6 @@ LOOK_EVERY = 0.2
 HOST_EVERY = 1.0
 REFRESH = 30.0
 """Prepared answers that depend on health are made anew this often, so that health knows who is still asked for."""
-
-Sockets = Tuple[socket.socket, socket.socket]
 
 log = logging.getLogger("bosh-dns")
 
@@ -76,6 +74,7 @@ class Service:
         except (BadHandlers, BadAliases) as error:
             raise BadSettings(str(error)) from error
         self.resolver = Resolver(self._chain(Records()))
+        self.control = Control(self.loop, self)
         self.datagrams: List[Datagrams] = []
         self.streams: List[Streams] = []
 
@@ -96,18 +95,9 @@ class Service:
         lookup = Lookup(records, self._aliases, self.health, self.loop.later)
         return Chain(Parts(lookup, self.settings.upcheck_domains, self._recursion, self._handlers))
 
-    def open(self) -> List[Sockets]:
-        """Takes the addresses to listen on. OSError."""
-        found = []
-        for server in self._listen():
-            if server[1] == 53:
-                host.add_address(server[0])
-            found.append(open_sockets(server, shared=self.settings.processes > 1))
-        return found
-
     def start(self, sockets: Optional[Sequence[Sockets]] = None) -> List[Server]:
         """Reads records, serves, then takes the name server's place. Returns what it listens on. OSError."""
-        taken = self.open() if sockets is None else sockets
+        taken = open_all(self.settings) if sockets is None else sockets
         self.source.start(self.loop, self._records_changed)
         self._records_changed()
         self.health.subscribe(self.resolver.forget)
@@ -115,6 +105,10 @@ class Service:
             self.datagrams.append(Datagrams(
                 self.loop, datagram, self.resolver, self.access, limiter=self.limiter, silent=self.settings.strangers == "drop"))
             self.streams.append(Streams(self.loop, stream, self.resolver, self.access))
+        if self.settings.metrics is not None:
+            self.control.listen_tcp(*self.settings.metrics)
+        if self.settings.control:
+            self.control.listen_unix(self.settings.control)
         self._care()
         self.loop.every(LOOK_EVERY, self._look)
         self.loop.every(HOST_EVERY, self._care)
@@ -128,24 +122,12 @@ class Service:
     def stop(self) -> None:
         if self.settings.override_nameserver:
             host.give_back(self.settings.resolv_conf, self._own)
+        self.control.close()
         for streams in self.streams:
             streams.close()
         if self.forwarder is not None:
             self.forwarder.pool.close()
         self.loop.close()
-
-    def _listen(self) -> List[Server]:
-        """What the settings say, and what jobs ask for besides. BadSettings for what is no address."""
-        found = list(self.settings.listen)
-        addresses = JobFiles(self.settings.address_files, list)
-        addresses.changed()
-        for path, entries in addresses.contents:
-            for entry in entries:
-                try:
-                    found.append((server_of(str(entry["address"]))[0], int(entry.get("port", 53))))
-                except (AttributeError, KeyError, TypeError, ValueError) as error:
-                    raise BadSettings("%s: an entry has no address and port: %s" % (path, error)) from error
-        return list(dict.fromkeys(found))
 
     def _care(self) -> None:
         """Others write /etc/resolv.conf too: our line comes back, and their servers become our recursors."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from typing import Any, List, Mapping, Optional, Tuple
+from types import MappingProxyType
+from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
 from .access import network_of
 from .servers import Server, server_of
@@ -14,15 +14,14 @@ class BadSettings(Exception):
     """A setting that cannot be used; the text says which and why."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """`recursors` empty means those of `resolv_conf`. Times in seconds. `access` has networks and the words `own` and `any`."""
 
     listen: Tuple[Server, ...]
     records: str
     accept_older_records: bool = False
     alias_files: str = ""
-    aliases: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    aliases: Mapping[str, Any] = MappingProxyType({})
     handler_files: str = ""
     handlers: Tuple[Any, ...] = ()
     address_files: str = ""
@@ -76,7 +75,7 @@ def read(path: str) -> Settings:
 def parse(tree: Mapping[str, Any]) -> Settings:
     """Raises BadSettings with all that is wrong: unknown fields, missing ones, addresses that are none, words without a meaning."""
     problems: List[str] = []
-    unknown = sorted(set(tree) - {field.name for field in dataclasses.fields(Settings)})
+    unknown = sorted(set(tree) - set(Settings._fields))
     if unknown:
         problems.append("unknown settings: %s" % ", ".join(unknown))
     if not tree.get("listen") or not tree.get("records"):

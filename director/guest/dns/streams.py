@@ -137,7 +137,7 @@ class Streams:
 
         later = False
         ignored = self._resolver.ignored
-        self._resolver.handle(packet, reply, tcp=True)
+        self._resolver.handle(packet, reply, tcp=True, asker=connection.address)
         if self._resolver.ignored != ignored:
             connection.asking -= 1
         later = True

@@ -51,13 +51,11 @@ class Pool:
         self.parallel = parallel
         self.mixed_case = mixed_case
         self.pending: Set[_Exchange] = set()
-        self.failures = 0
 
     def ask(self, asking: Asking, answered: Answered) -> None:
         """`answered` is called once, never before this returns."""
         order = self.servers.order()
         if not order or len(self.pending) >= MOST_PENDING:
-            self.failures += 1
             self.loop.later(0.0, lambda: answered(None))
             return
         exchange = _Exchange(self, asking, order, answered)
@@ -115,8 +113,6 @@ class _Exchange:
 
     def _end(self, answer: Optional[Message]) -> None:
         self.drop()
-        if answer is None:
-            self.pool.failures += 1
         self._answered(answer)
 
     def drop(self) -> None:

@@ -73,11 +73,15 @@ class Query(NamedTuple):
         """The packet without its id as every asker of the same thing could have sent it: the key of prepared answers."""
         flags = self.flags & (RD | OPCODE)
         if self.edns is None:
-            return _COUNTS.pack(flags, 1, 0, 0, 0) + lowered(self.question)
-        return _COUNTS.pack(flags, 1, 0, 0, 1) + lowered(self.question) + opt_record(self.edns.size)
+            return COUNTS.pack(flags, 1, 0, 0, 0) + lowered(self.question)
+        return COUNTS.pack(flags, 1, 0, 0, 1) + lowered(self.question) + opt_record(self.edns.size)
 
 
-_COUNTS = struct.Struct("!HHHHH")
+COUNTS = struct.Struct("!HHHHH")
+
+
+def type_name(kind: int) -> str:
+    return next((name for name, number in TYPES.items() if number == kind), "TYPE%d" % kind)
 
 
 def lowered(question: bytes) -> bytes:
@@ -146,18 +150,19 @@ def record_at(packet: bytes, offset: int) -> Tuple[int, int, int, int, int]:
 def read_name(packet: bytes, offset: int) -> Tuple[Labels, int]:
     """The name at `offset`, in lower case, and where it ends. Questions hold no pointers; ValueError for those and for bad lengths."""
     labels: List[str] = []
-    start = offset
-    size = len(packet)
-    while offset < size:
-        length = packet[offset]
-        offset += 1
+    at, size = offset, len(packet)
+    # Lower case as a whole: lengths of labels are below 64, no letter looks like one.
+    text = packet[offset : offset + LONGEST_NAME + 1].lower().decode("latin-1")
+    while at < size:
+        length = packet[at]
+        at += 1
         if length == 0:
-            return tuple(labels), offset
-        end = offset + length
-        if length > 63 or end >= size or end - start >= LONGEST_NAME:
+            return tuple(labels), at
+        end = at + length
+        if length > 63 or end >= size or end - offset >= LONGEST_NAME:
             break
-        labels.append(packet[offset:end].lower().decode("latin-1"))
-        offset = end
+        labels.append(text[at - offset : end - offset])
+        at = end
     raise ValueError("a name runs out of the packet, or is too long")
 
 
@@ -177,7 +182,7 @@ def skip_name(packet: bytes, offset: int) -> int:
 
 def head(flags: int, question: bytes, answers: int, additional: int = 0) -> bytes:
     """All of an answer before its records, without the two bytes of the id."""
-    return _COUNTS.pack(flags, 1, answers, 0, additional) + question
+    return COUNTS.pack(flags, 1, answers, 0, additional) + question
 
 
 def address_record(packed: bytes) -> bytes:
