@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
+import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from director.guest.dns import health
+from director.guest.dns.access import Access
 from director.guest.dns.aliases import Aliases
 from director.guest.dns.chain import Chain, Parts
+from director.guest.dns.datagrams import Datagrams
 from director.guest.dns.forwarding import Forwarder
 from director.guest.dns.handlers import Handler
 from director.guest.dns.handlers.recursion import Recursion
@@ -27,7 +30,9 @@ KEYS = [
     "id", "num_id", "instance_group", "group_ids", "az", "az_id", "network", "network_id", "deployment", "ip", "domain", "agent_id",
     "instance_index",
 ]
-TYPES = {"A": 1, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "ANY": 255}
+TYPES = {
+    "A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "HTTPS": 65, "AXFR": 252, "ANY": 255,
+}
 CODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 
 
@@ -102,10 +107,14 @@ def resolver(
     return made
 
 
-def question(name: str, kind: str = "A", *, edns: int | None = None, flags: int = 0x0100, number: int = 0x1234) -> bytes:
+def question(
+    name: str, kind: str = "A", *, edns: int | None = None, flags: int = 0x0100, number: int = 0x1234, klass: int = 1, more: int = 0,
+    options: bytes = b"",
+) -> bytes:
+    """`more` and `options` are the TTL and the data of the OPT record."""
     labels = [label.encode() for label in name.rstrip(".").split(".") if label]
-    body = b"".join(bytes([len(label)]) + label for label in labels) + b"\0" + struct.pack("!HH", TYPES[kind], 1)
-    opt = b"\0" + struct.pack("!HHIH", 41, edns, 0, 0) if edns is not None else b""
+    body = b"".join(bytes([len(label)]) + label for label in labels) + b"\0" + struct.pack("!HH", TYPES[kind], klass)
+    opt = b"\0" + struct.pack("!HHIH", 41, edns, more, len(options)) + options if edns is not None else b""
     return struct.pack("!HHHHHH", number, flags, 1, 0, 0, 1 if opt else 0) + body + opt
 
 
@@ -177,9 +186,34 @@ def _name(packet: bytes, offset: int) -> tuple[str, int]:
 
 
 def ask(server: Resolver, name: str, kind: str = "A", *, tcp: bool = False, **options: Any) -> Reply:
-    """One question, answered at once."""
+    """One question, answered at once: over a UDP socket, or as TCP hands it on."""
+    packet = question(name, kind, **options)
+    return read(over_tcp(server, packet) if tcp else over_udp(server, packet))
+
+
+def over_tcp(server: Resolver, packet: bytes) -> bytes:
     replies: list[bytes] = []
-    collect: Callable[[bytes], None] = replies.append
-    server.handle(question(name, kind, **options), collect, tcp=tcp)
+    server.handle(packet, replies.append, tcp=True)
     assert len(replies) == 1
-    return read(replies[0])
+    return replies[0]
+
+
+def over_udp(server: Resolver, packet: bytes, **more: Any) -> bytes:
+    """The answer's bytes, empty when none came. `more` goes to Datagrams."""
+    loop = Loop()
+    ours, theirs = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    try:
+        for sock in (ours, theirs):
+            sock.bind(("127.0.0.1", 0))
+        more.setdefault("access", Access(["own"], loop.clock))
+        Datagrams(loop, ours, server, **more)
+        theirs.setblocking(False)
+        theirs.sendto(packet, ours.getsockname())
+        loop.turn(1.0)
+        try:
+            return theirs.recv(65535)
+        except BlockingIOError:
+            return b""
+    finally:
+        theirs.close()
+        loop.close()
