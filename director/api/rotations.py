@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from director.api.calls import Call, answer, field, timestamp
 from director.diagnostics import did_you_mean
 from director.errors import NotFoundError, UsageError
+from director.manifest import variables
 from director.state.rotations import RotationRow
 from director.variables import names, overview, rollout, rotation
 
@@ -24,11 +26,7 @@ def index(call: Call) -> Response:
 def step(call: Call) -> Response:
     """Queue the next step, or the way back by one."""
     body = call.json()
-    name, deployment = field(body, "name", str), field(body, "deployment", str, default="")
-    if not name.startswith("/") and not deployment:
-        raise UsageError(f"The name '{name}' is relative", code=40005,
-                         suggestion=f"Give the deployment too, as in 'caisson -d app rotate {name}', or the whole name.")
-    full = names.absolute(name, call.services.director.name, deployment)
+    full = absolute(call, body)
     if call.services.store.variables.latest(full) is None:
         known = [row.name for row in call.services.store.variables.all_latest()]
         raise NotFoundError(f"There is no variable '{full}'", code=540002,
@@ -36,7 +34,7 @@ def step(call: Call) -> Response:
     arguments = {
         "name": full, "undo": field(body, "undo", bool, default=False), "dry_run": field(body, "dry_run", bool, default=False)}
     what = f"rotate variable {full}" + (" (undo)" if arguments["undo"] else "") + (" (dry run)" if arguments["dry_run"] else "")
-    return call.start("rotate_variable", arguments, what, _owner(call, full))
+    return call.start("rotate_variable", arguments, what, owner(call, full))
 
 
 def certificates(call: Call) -> Response:
@@ -71,7 +69,19 @@ def _days(call: Call, seconds: float | None) -> int | None:
     return None if seconds is None else datetime.timedelta(seconds=seconds - call.services.clock()).days
 
 
-def _owner(call: Call, name: str) -> str:
+def absolute(call: Call, body: Mapping[str, Any]) -> str:
+    """The whole name of what a body names. Raises UsageError 40001, 40005, 40000, 540004."""
+    name, deployment = field(body, "name", str), field(body, "deployment", str, default="")
+    if not name.startswith("/") and not deployment:
+        raise UsageError(f"The name '{name}' is relative", code=40005,
+                         suggestion=f"Give the deployment too, as in 'caisson -d app rotate {name}', or the whole name.")
+    full = names.absolute(name, call.services.director.name, deployment)
+    if problem := variables.name_problem(full):
+        raise UsageError(problem, code=variables.BAD_NAME)
+    return full
+
+
+def owner(call: Call, name: str) -> str:
     """The deployment in whose namespace a name is, '' for one that is shared."""
     director, _, rest = name.removeprefix("/").partition("/")
     deployment = rest.partition("/")[0]

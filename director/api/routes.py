@@ -30,6 +30,7 @@ from director.api import (
     stemcells,
     tasks,
     upkeep,
+    values,
     variables,
 )
 
@@ -71,6 +72,9 @@ ROWS: tuple[Row, ...] = (
     Row("GET", "/deployments/{deployment}/certificate_expiry", variables.certificates),
     Row("GET", "/deployed_variables/{name:path}", variables.deployed),
     Row("GET", "/variables", variables.everything),
+    Row("PUT", "/variables", values.put, JSON),
+    Row("POST", "/variables/reveal", values.reveal, JSON),
+    Row("GET", "/variables/{name:path}", values.versions),
     Row("GET", "/certificate_expiry", rotations.certificates),
     Row("GET", "/rotations", rotations.index),
     Row("POST", "/rotations", rotations.step, JSON),

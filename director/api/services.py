@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from director.blobs import LocalBlobstore, Signer
 from director.state import store
+from director.variables import Vault
 
 
 class Tasks(Protocol):
@@ -47,7 +48,7 @@ class DirectorInfo:
 @dataclasses.dataclass(frozen=True)
 class Services:
     """`uploads` is a folder on the state's file system for archives on their way to a task; `certificate` the server's own.
-    `signer` checks the links of machines; without one none is honoured."""
+    `signer` checks the links of machines; without one none is honoured. `vault` opens and keeps values of variables."""
 
     store: store.Store
     blobs: LocalBlobstore
@@ -59,3 +60,4 @@ class Services:
     certificate: pathlib.Path | None = None
     cpis: Callable[[], tuple[str, ...]] = lambda: ("",)
     signer: Signer | None = None
+    vault: Vault | None = None

@@ -203,6 +203,18 @@ class Client:
         """With types, versions and uses; of all deployments without a name."""
         return _rows(self.get(f"/deployments/{name}/variables", ("details", "true")) if name else self.get("/variables"))
 
+    def variable_versions(self, name: str) -> list[dict[str, Any]]:
+        """Of a whole name."""
+        return _rows(self.get(f"/variables{name}"))
+
+    def set_variable(self, name: str, deployment: str, kind: str, value: Any) -> dict[str, Any]:
+        body = {"name": name, "deployment": deployment, "type": kind, "value": value}
+        return _row(self.request("PUT", "/variables", json=body).json())
+
+    def reveal_variable(self, name: str, deployment: str, version: str) -> dict[str, Any]:
+        body = {"name": name, "deployment": deployment, **({"id": version} if version else {})}
+        return _row(self.request("POST", "/variables/reveal", json=body).json())
+
     def certificates(self) -> list[dict[str, Any]]:
         """Those that deployments use."""
         return _rows(self.get("/certificate_expiry"))

@@ -34,6 +34,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("manifest", "manifest", "Show the manifest last deployed", ("man",)),
         Entry("delete-deployment", "delete_deployment", "Delete a deployment with its machines", ("deld",)),
         Entry("variables", "variables", "List the variables of a deployment", ("vars",)),
+        Entry("variable", "variable", "Show the versions of a variable, or its value"),
+        Entry("set-variable", "set_variable", "Set the value of a variable that was made elsewhere"),
         Entry("rotate", "rotate", "Give a variable a new value; for a CA the next of three steps"),
         Entry("rotations", "rotations", "Show how far rotations of CAs are"),
         Entry("certificates", "certificates", "List certificates and when they end"),

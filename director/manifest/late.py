@@ -267,5 +267,6 @@ class _Resolver:
             f"- Failed to find variable '{shown}' from config server: HTTP Code '404', Error: 'The request could not be completed "
             "because the credential does not exist'",
             NOT_FOUND,
-            f"Give it with -v {root}=VALUE, or define it under variables: then properties and env may use it.",
+            f"Give it with -v {root}=VALUE, set it with 'caisson set-variable', or define it under variables: then properties and "
+            "env may use it.",
         )

@@ -58,7 +58,8 @@ def generate(name: str, type: str, options: Mapping[str, Any], sources: Sources)
     if type not in sources.manner.types:
         raise errors.ManifestError(failure(
             name, type, f"Unsupported value type: {type}", did_you_mean(type, sources.manner.types)
-            or ("Set its value before the deploy." if type in ("value", "json") else f"Types: {', '.join(sources.manner.types)}.")))
+            or ("Set it before the deploy: caisson set-variable NAME." if type in ("value", "json")
+                else f"Types: {', '.join(sources.manner.types)}.")))
     return _MAKERS[type](Options(name, type, options), sources)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
 import pytest
 from api_world import NOW, World
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from director.api import app
 from director.manifest.model import Variable
 from director.state.instances import InstanceRow
 from director.state.vms import VmRow
@@ -142,3 +146,89 @@ def test_wrong_requests(world: World, vault: Vault, body: dict[str, Any], status
     assert answer.status_code == status
     assert text in answer.text
     assert status != 404 or "Did you mean '/caisson/app/ca'?" in answer.text
+
+
+@pytest.fixture
+def open_vault(world: World, vault: Vault) -> Vault:
+    """The API has it too."""
+    world.services = dataclasses.replace(world.services, vault=vault)
+    world.listening.switch.app = app.make_app(world.services)
+    return vault
+
+
+def put(world: World, name: str, kind: str, value: Any, status: int = 200) -> Any:
+    answer = world.put("/variables", json={"name": name, "deployment": "app", "type": kind, "value": value})
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def reveal(world: World, name: str, **more: str) -> Any:
+    return world.post("/variables/reveal", json={"name": name, "deployment": "app", **more})
+
+
+def test_values_are_set_and_revealed_to_who_asks(world: World, open_vault: Vault) -> None:
+    before = reveal(world, "password").json()
+    made = put(world, "password", "password", "hush hush")
+    assert reveal(world, "password").json() == {**made, "value": "hush hush"}
+    assert reveal(world, "password", id=before["id"]).json()["value"] == before["value"]
+    rows = world.get("/variables/caisson/app/password").json()
+    assert [(row["id"], [use["deployment"] for use in row["uses"]]) for row in rows] == [(made["id"], []), (before["id"], ["app"])]
+    told = [(event.action, event.object_name, event.user, event.deployment, event.context["id"]) for event in world.store.events.select()]
+    name = "/caisson/app/password"
+    assert told == [
+        ("reveal", name, "admin", "app", before["id"]), ("reveal", name, "admin", "app", made["id"]),
+        ("create", name, "admin", "app", made["id"]), ("reveal", name, "admin", "app", before["id"])]
+    assert "hush hush" not in str(world.store.events.select()) + str(rows)
+    assert world.anonymous.post("/variables/reveal", json={"name": name}).status_code == 401
+    for missing in (reveal(world, "none"), reveal(world, "password", id="none"), world.get("/variables/none")):
+        assert missing.status_code == 404
+
+
+@pytest.fixture(scope="module")
+def key() -> str:
+    made = rsa.generate_private_key(65537, 2048)
+    return made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()).decode()
+
+
+def test_what_follows_from_a_value_is_filled_in(world: World, open_vault: Vault, key: str) -> None:
+    put(world, "/u", "user", {"username": "me", "password": "secret"})
+    assert set(open_vault.lookup("app")("/u")) == {"username", "password", "password_hash"}
+    put(world, "/r", "rsa", {"private_key": key})
+    put(world, "/s", "ssh", {"private_key": key})
+    assert open_vault.lookup("app")("/s")["public_key"].startswith("ssh-rsa ")
+    assert set(open_vault.lookup("app")("/r")) == {"private_key", "public_key"}
+    put(world, "/j", "json", {"a": [1, 2]})
+    assert open_vault.lookup("app")("/j") == {"a": [1, 2]}
+
+
+def test_an_imported_certificate_finds_its_ca(world: World, open_vault: Vault) -> None:
+    """So that it takes part in rotations."""
+    look = open_vault.lookup("app")
+    leaf = {key: look("leaf")[key] for key in ("certificate", "private_key")}
+    put(world, "/imported", "certificate", leaf)
+    assert open_vault.lookup("app")("/imported") == look("leaf")
+    step = rotation.plan_step(open_vault, world.store, "/caisson/app/ca")
+    assert {fresh.row.name for fresh in step.fresh} == {"/caisson/app/ca", "/caisson/app/leaf", "/imported"}
+    put(world, "/root", "certificate", {key: look("ca")[key] for key in ("certificate", "private_key")})
+    assert open_vault.lookup("app")("/root")["ca"] == look("ca")["certificate"]
+
+
+def test_wrong_values_are_refused_and_not_told(world: World, open_vault: Vault, key: str) -> None:
+    look = open_vault.lookup("app")
+    for kind, value, problems in (
+        ("pasword", "hush hush", ["There is no type 'pasword'"]), ("password", {"a": "hush hush"}, ["must be a text"]),
+        ("password", "", ["must be a text that is not empty"]), ("user", "hush hush", ["must be a map"]),
+        ("user", {"usrname": "hush hush"}, ["'username' is missing", "'password' is missing", "has no 'usrname'"]),
+        ("rsa", {"private_key": "hush hush"}, ["cannot be read"]), ("user", {"username": "x", "password": 1}, ["'password' in the value"]),
+        ("certificate", {"certificate": "hush hush", "private_key": key}, ["'certificate' in the value of '/x' cannot be read"]),
+        ("certificate", {"certificate": look("leaf")["certificate"], "private_key": key}, ["do not belong together"]),
+    ):
+        answer = world.put("/variables", json={"name": "/x", "type": kind, "value": value})
+        assert answer.status_code == 400
+        assert all(problem in answer.text for problem in problems), answer.text
+        assert "hush" not in answer.text
+    for body, problem in (({"name": "/x"}, "Required property 'value'"), ({"name": "/a.b", "value": 1}, "must only contain alphanumeric"),
+                          ({"name": "x", "value": 1}, "is relative")):
+        assert problem in world.put("/variables", json=body).text
+    assert world.store.variables.latest("/x") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 
@@ -9,6 +10,7 @@ import pytest
 from api_world import NOW
 from cli_world import Cli, Script
 
+from director.api import app
 from director.manifest.model import Variable
 from director.variables import Vault, rotation
 
@@ -28,6 +30,8 @@ def vault(cli: Cli, tmp_path: pathlib.Path) -> Vault:
     made.ensure("app", VARIABLES, set_id=chosen.id)
     store.variables.mark_deployed(chosen.id)
     store.deployments.update("app", succeeded=True, variable_set_id=chosen.id)
+    cli.world.services = dataclasses.replace(cli.world.services, vault=made)
+    cli.world.listening.switch.app = app.make_app(cli.world.services)
     return made
 
 
@@ -114,3 +118,33 @@ def test_rotations(cli: Cli, vault: Vault) -> None:
     assert row["transitional"].startswith("new, ends ")
     assert row["next"] == "caisson -d app deploy MANIFEST"
     assert cli.ok("-d", "app", "variables", "--details", "--type", "certificate", "--json").rows[0]["rotation"] == "stage 1 of 3"
+
+
+def test_a_value_is_set_from_a_file_or_asked_for_and_never_an_argument(cli: Cli, vault: Vault) -> None:
+    cli.ok("-d", "app", "set-variable", "license", "--type", "value", "--file", cli.file("license.txt", "two\nlines\n"))
+    assert vault.lookup("app")("license") == "two\nlines"
+    row = cli.ok("-d", "app", "set-variable", "me", "--type", "user", "--file", cli.file("me.yml", "{username: me, password: x}"), "--json")
+    assert row.rows[0]["name"] == "/caisson/app/me"
+    assert vault.lookup("app")("me")["username"] == "me"
+    result = cli("set-variable", "/x", "--type", "ssh")
+    assert "A value of type 'ssh' is read from a file" in result.err
+    assert cli("-d", "app", "set-variable", "a.b", "--file", cli.file("x", "x")).code == 1
+    assert cli("set-variable", "/x", "hush").code == 1
+
+
+def test_a_value_is_revealed_only_on_demand(cli: Cli, vault: Vault) -> None:
+    vault.set("/caisson/app/password", "password", "hush hush")
+    shown = cli.ok("-d", "app", "variable", "password")
+    assert "hush" not in shown.out
+    rows = cli.ok("variable", "/caisson/app/password", "--json").rows
+    assert [row["in_use_by"] for row in rows] == ["", "app (an older version)"]
+    assert cli.ok("-d", "app", "variable", "password", "--reveal").out == "hush hush\n"
+    old = cli.ok("-d", "app", "variable", "password", "--reveal", "--id", rows[1]["id"]).out
+    assert len(old) == 31
+    leaf = vault.lookup("app")("leaf")
+    assert cli.ok("-d", "app", "variable", "leaf", "--reveal", "--path", "certificate").out == leaf["certificate"]
+    assert json.loads(cli.ok("-d", "app", "variable", "leaf", "--reveal").out) == leaf
+    wrong = cli("-d", "app", "variable", "leaf", "--reveal", "--path", "cert")
+    assert "The value has no 'cert'" in wrong.err
+    assert "Its keys: ca, certificate, private_key." in wrong.err
+    assert "go with --reveal" in cli("-d", "app", "variable", "leaf", "--path", "ca").err

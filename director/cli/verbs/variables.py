@@ -29,12 +29,12 @@ def command(session: Session, details: bool, kind: str | None) -> None:
 
 def _row(row: dict[str, Any]) -> tuple[Any, ...]:
     return (
-        row["name"], row["type"], row["versions"], row["created_at"], tuple(map(_use, row["uses"])), row["ca"], row["expiry_date"],
+        row["name"], row["type"], row["versions"], row["created_at"], tuple(map(use_text, row["uses"])), row["ca"], row["expiry_date"],
         row["days_left"], f"stage {row['rotation']} of 3" if row["rotation"] else None,
     )
 
 
-def _use(use: dict[str, Any]) -> str:
+def use_text(use: dict[str, Any]) -> str:
     """`app`, `app (an older version)`, `app (an older version on web/UUID (0))`."""
     if use["current"]:
         return str(use["deployment"]) + ("" if use["latest"] else " (an older version)")
