@@ -186,4 +186,7 @@ def _place(document: Document) -> Iterator[None]:
     except ManifestError as error:
         if any(item.where for item in error.diagnostics):
             raise
-        raise ManifestError(*[dataclasses.replace(item, where=Where(document.file)) for item in error.diagnostics]) from error
+        # Lists of names have their places in their lines.
+        raise ManifestError(*[
+            item if "\n" in item.summary else dataclasses.replace(item, where=Where(document.file)) for item in error.diagnostics
+        ]) from error

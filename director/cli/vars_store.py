@@ -47,8 +47,8 @@ class VarsStore:
         return True, self._values[name]
 
     def names(self) -> Iterable[str]:
-        """None were given: a store may hold more than one document needs."""
-        return ()
+        """All that is in the file; `--var-errs-unused` tells what a document does not need, as the reference does."""
+        return self._values
 
     def expect(self, definitions: Sequence[Mapping[str, Any]]) -> None:
         """Begin to make the RSA keys that will be needed, side by side: they take longest by far."""

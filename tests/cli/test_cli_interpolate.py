@@ -206,6 +206,15 @@ def test_what_cannot_be_made_is_told_and_earlier_values_stay(offline: Cli, defin
     assert len(read(pathlib.Path(store).read_text())["first"]) == 20
 
 
+def test_what_a_store_holds_and_nobody_uses_is_told(offline: Cli) -> None:
+    manifest = offline.file("m.yml", "variables: [{name: p, type: password}]\nq: ((q))\n")
+    store = offline.file("store.yml", "q: 1\nold: 2\n")
+    offline.ok("int", manifest, "--vars-store", store, "--var-errs")
+    result = offline("int", manifest, "--vars-store", store, "--var-errs-unused")
+    assert result.code == 1
+    assert "Expected to use variables:\n  old\n" in result.err
+
+
 def test_stores_that_cannot_be_used(offline: Cli) -> None:
     manifest = offline.file("m.yml", "variables: [{name: p, type: password}]\n")
     assert "to be a map of names to values" in offline("int", manifest, "--vars-store", offline.file("list.yml", "- 1\n")).err
