@@ -63,7 +63,7 @@ class Configs:
 @dataclasses.dataclass(frozen=True)
 class Prepared:
     """A plan, and what doing it needs. `settled` are specs of instances with what was known only when their machines were there, `made_up`
-    numbers of DNS names that a preview made up, as (kind, key, number)."""
+    numbers of DNS names that a preview made up, as (kind, key, number). `notes` are warnings of variables."""
 
     wanted: Wanted
     configs: Configs
@@ -80,6 +80,7 @@ class Prepared:
     settled: dict[str, model.InstanceSpec] = dataclasses.field(default_factory=dict, repr=False)
     made_up: tuple[tuple[str, str, int], ...] = ()
     managed: networks.Settled = dataclasses.field(kw_only=True)
+    notes: tuple[str, ...] = ()
 
     def settle(self, vm: VmRow) -> None:
         """The machine of an instance is there: where the cloud chose its addresses, its templates are rendered again with them.
@@ -118,7 +119,7 @@ class Prepared:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know before anything happens."""
-        return (*(item.sentence for item in self.manifest.warnings), *self.managed.warnings, *self.plan.warnings)
+        return (*(item.sentence for item in self.manifest.warnings), *self.managed.warnings, *self.notes, *self.plan.warnings)
 
     def skips_drain(self, group: str) -> bool:
         skipped = self.wanted.options.skip_drain
@@ -217,7 +218,7 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
         wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
         plan=decided, rendered=rendered, rendering=filling, lookup=values.own, variable_set_id=values.set_id,
         find_compiled=ctx.store.compiled_packages.with_keys,
-        made_up=designing.made_up, managed=settled,
+        made_up=designing.made_up, managed=settled, notes=values.warnings,
     )
 
 

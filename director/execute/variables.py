@@ -7,8 +7,9 @@ Source: manifest contract, sections 10 and 11; planning contract, sections 1 and
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from director.errors import ManifestError, NotFoundError
@@ -17,9 +18,11 @@ from director.manifest import late
 from director.manifest.model import Manifest, Variable
 from director.plan import model
 from director.plan.certificates import certificate_options
-from director.variables import Lookup, Report
+from director.variables import Lookup, Report, rotation
 
 NEVER_DEPLOYED = 70011
+SOON_DAYS = 30
+MOST = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +42,13 @@ PINNED = Manner(pinned=True)
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-    """`own` answers for the deployment itself, `of(name)` for another one whose links it consumes; `set_id` is None in a preview."""
+    """`own` answers for the deployment itself, `of(name)` for another one whose links it consumes; `set_id` is None in a preview.
+    `warnings` are sentences."""
 
     own: Lookup
     of: Callable[[str], Lookup] = dataclasses.field(repr=False)
     set_id: int | None
+    warnings: tuple[str, ...] = ()
 
 
 def early(ctx: Context, deployment: str, manner: Manner) -> Lookup:
@@ -66,8 +71,8 @@ def ready(ctx: Context, manifest: Manifest, blueprint: model.Blueprint, before: 
     keep = {} if manner.force_latest else _kept(ctx, manifest, blueprint)
     converge = manifest.features.converge_variables
     if not write:
-        return Values(
-            ctx.vault.preview(name, definitions, converge=converge, keep=keep, overlay=manner.values)[1], _foreign(ctx, {}), None)
+        report, own = ctx.vault.preview(name, definitions, converge=converge, keep=keep, overlay=manner.values)
+        return Values(own, _foreign(ctx, {}), None, tuple(_warnings(ctx, report)))
     chosen = ctx.store.variables.begin_set(name)
     ctx.store.variables.pin(chosen.id, before.used)
     try:
@@ -76,7 +81,8 @@ def ready(ctx: Context, manifest: Manifest, blueprint: model.Blueprint, before: 
         _tell_failures(ctx, name, definitions, error)
         raise
     _tell(ctx, name, report)
-    return Values(ctx.vault.lookup(name, set_id=chosen.id, pin=True), _foreign(ctx, {}, chosen.id), chosen.id)
+    return Values(
+        ctx.vault.lookup(name, set_id=chosen.id, pin=True), _foreign(ctx, {}, chosen.id), chosen.id, tuple(_warnings(ctx, report)))
 
 
 def resolve_sleeping(values: Values, specs: Iterable[model.InstanceSpec]) -> None:
@@ -141,6 +147,25 @@ def _foreign(ctx: Context, pins: Mapping[str, str], set_id: int | None = None) -
         return Lookup(find, ctx.vault.director_name, owner)
 
     return of
+
+
+def _warnings(ctx: Context, report: Report) -> Iterator[str]:
+    """Of CAs that are exchanged without overlap, and of certificates that end soon."""
+    remade = [entry.name for entry in report.regenerated if entry.type == "certificate"]
+    family = rotation.Family(ctx.store) if remade else None
+    for name in remade:
+        if family is not None and family.signs(name):
+            yield (
+                f"The definition of the CA '{name}' changed, so it is made anew at once: while machines are updated some will not trust "
+                "others. 'caisson rotate' exchanges a CA in steps instead")
+    rows = ctx.store.variables.with_ids(entry.id for entry in report.kept)
+    limit = ctx.clock() + SOON_DAYS * 86400
+    ending = sorted((row.expires_at, row.name) for row in rows.values() if row.expires_at is not None and row.expires_at < limit)
+    for ends, name in ending[:MOST]:
+        date = datetime.datetime.fromtimestamp(ends, datetime.UTC).strftime("%Y-%m-%d")
+        yield f"Certificate '{name}' {'ended' if ends < ctx.clock() else 'ends'} on {date}; make a new one: caisson rotate {name}"
+    if len(ending) > MOST:
+        yield f"{len(ending) - MOST} more certificates end within {SOON_DAYS} days; list them: caisson certificates"
 
 
 def _tell(ctx: Context, deployment: str, report: Report) -> None:

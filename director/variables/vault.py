@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from director import errors
-from director.diagnostics import Diagnostic, Diagnostics
+from director.diagnostics import Diagnostic, Diagnostics, did_you_mean
 from director.manifest.model import Variable
 from director.state import Store
 from director.state.variables import VariableRow
@@ -27,6 +27,7 @@ from director.variables.order import Wanted, in_order, where_of
 from director.variables.seal import Seal, load_key, make_key
 
 CREATED, KEPT, REGENERATED = "created", "kept", "regenerated"
+UPDATE_MODES = ("no-overwrite", "overwrite", "converge")
 _CHECK = "vault.check"
 
 
@@ -198,6 +199,9 @@ class Vault:
         key_source.prepare(length for length in lengths if length is not None)
         try:
             for item in wanted:
+                if item.variable.update_mode not in UPDATE_MODES:
+                    made.failed.add(item.name)
+                    problems.extend([_unknown_mode(item)])
                 if item.name in made.failed:
                     continue
                 row = held.get(item.name) or known.get(item.name)
@@ -311,6 +315,12 @@ class _Made:
         self._entries[item.name] = Entry(
             item.name, id, item.variable.type, outcome, item.variable.update_mode, item.variable.update_strategy,
             outcome != KEPT or self._newest.get(item.name) == id)
+
+
+def _unknown_mode(item: Wanted) -> Diagnostic:
+    mode = item.variable.update_mode
+    hint = did_you_mean(mode, UPDATE_MODES) or f"Modes: {', '.join(UPDATE_MODES)}."
+    return failure(item.name, item.variable.type, f"Unsupported update mode: {mode}", hint, where_of(item.variable))
 
 
 def _may_be_made(item: Wanted, row: VariableRow | None) -> bool:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 from fakes import World
 from variables_world import RELEASE, manifest, on
 
 from director.errors import CaissonError, ManifestError
 from director.execute import deploy, errands, states
 from director.execute.prepare import Wanted
+from director.execute.preview import preview
 from director.execute.variables import Manner
 from director.state.stemcells import StemcellRow
 
@@ -139,6 +141,72 @@ variables:
     assert set(failed) == {"/test/app/short", "/test/app/leaf", "/test/app/one"}
     assert "Unsupported parameter 'lenght'" in failed["/test/app/short"]
     assert world.store.variables.all() == []
+
+
+@pytest.mark.parametrize(("variables", "values", "code", "text"), [
+    # Manifest contract, section 22, rows 22 and 23.
+    ([], {"a": "echo $((x + 1))"}, 540004, "must only contain alphanumeric"),
+    ([{"name": "domain", "type": "password"}, {"name": "x", "type": "user", "options": {"username": "((domain))"}}], {}, 540002,
+      "Failed to find variable '/test/app/domain'"),
+    ([{"name": "x", "type": "password", "update_mode": "convege"}], {}, 540005, "Unsupported update mode: convege"),
+    ([{"name": "x", "type": "value"}], {}, 540005, "Unsupported value type: value"),
+])
+def test_what_a_deploy_refuses(world: World, variables: list[dict[str, Any]], values: dict[str, Any], code: int, text: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        world.deploy(manifest(variables, values))
+    assert [(item.code, text in item.summary) for item in caught.value.diagnostics] == [(code, True)]
+
+
+def test_options_that_only_the_director_knows(world: World) -> None:
+    """Manifest contract, section 22, row 35: the command line refuses `key_usage`."""
+    options = {"is_ca": True, "common_name": "x", "key_usage": ["digital_signature"]}
+    world.deploy(manifest([{"name": "ca", "type": "certificate", "options": options}], {"ca": "((ca.certificate))"}, instances=1))
+    certificate = x509.load_pem_x509_certificate(on(world)[0]["ca"].encode())
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (usage.digital_signature, usage.key_cert_sign) == (True, True)
+
+
+def test_a_certificate_gets_the_names_of_its_links(world: World) -> None:
+    """Manifest contract, section 10: `consumes`. Another address makes another certificate only where it converges."""
+    def definition(name: str, **consumes: Any) -> dict[str, Any]:
+        return {"name": name, "type": "certificate", "update_mode": "converge", "consumes": consumes,
+                "options": {"self_sign": True, "alternative_names": ["own.org"]}}
+
+    link = {"from": "shown", "link_type": "shown"}
+    world.deploy(manifest(
+        [definition("plain", alternative_name=link, common_name=link),
+         definition("wild", alternative_name={**link, "properties": {"wildcard": True}}),
+         definition("manual", alternative_name={"address": "db.example.com"})],
+        {name: f"(({name}.certificate))" for name in ("plain", "wild", "manual")}, instances=1))
+    names = {}
+    for name, pem in on(world)[0].items():
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names[name] = ([item.value for item in alternative], [item.value for item in certificate.subject])
+    assert names == {
+        "plain": (["own.org", "q-s0.web.default.app.bosh"], ["q-s0.web.default.app.bosh"]),
+        "wild": (["own.org", "*.web.default.app.bosh"], []), "manual": (["own.org", "db.example.com"], [])}
+
+
+def test_warned_of_certificates_that_end_and_cas_that_are_made_anew(world: World) -> None:
+    def definitions(days: int) -> list[dict[str, Any]]:
+        return [
+            {"name": "ca", "type": "certificate", "update_mode": "converge", "options": {"is_ca": True, "duration": days}},
+            {"name": "leaf", "type": "certificate", "options": {"ca": "ca", "common_name": "leaf", "duration": 20}}]
+
+    now = 1_700_000_000.0
+    world.clock.now = now
+    world.vault.now = lambda: now
+    world.deploy(manifest(definitions(100), {}, instances=1))
+    assert world.log.warnings == []
+    preview(world.context, Wanted(manifest(definitions(200), {}, instances=1)))
+    told = list(world.log.warnings)
+    assert "The definition of the CA '/test/app/ca' changed, so it is made anew at once" in told[0]
+    assert told[1:] == ["Certificate '/test/app/leaf' ends on 2023-12-04; make a new one: caisson rotate /test/app/leaf"]
+    world.clock.now = now + 21 * 86400
+    world.log.warnings.clear()
+    world.deploy(manifest(definitions(100), {}, instances=1))
+    assert world.log.warnings == ["Certificate '/test/app/leaf' ended on 2023-12-04; make a new one: caisson rotate /test/app/leaf"]
 
 
 def test_old_versions_go_when_nothing_uses_them(world: World) -> None:
