@@ -55,6 +55,11 @@ class ReleaseArchive:
         """None when the sender left it out because the receiver has it."""
         return self._paths.get(("packages", name))
 
+    @property
+    def license_archive(self) -> Path | None:
+        """None when there is none, or it was not sent."""
+        return self._paths.get(("license", ""))
+
     def compiled_archive(self, name: str) -> Path | None:
         return self._paths.get(("compiled_packages", name))
 
@@ -65,7 +70,7 @@ class ReleaseArchive:
         marks |= {("compiled_packages", item.name): item.fingerprint for item in self.manifest.compiled_packages}
         for (kind, name), path in sorted(self._paths.items()):
             if marks.get((kind, name)) is None or marks[kind, name] not in without:
-                entries.append((f"{kind}/{name}.tgz", path, 0o600))
+                entries.append((f"{kind}/{name}.tgz" if name else f"{kind}.tgz", path, 0o600))
         # The archives in it are packed already.
         tar.write(destination, entries, level=1)
 
@@ -103,7 +108,7 @@ _Find = Callable[[str, str, str], Path]
 
 
 def _unpacked(root: Path) -> _Find:
-    return lambda kind, name, _: root / kind / f"{name}.tgz"
+    return lambda kind, name, _: root / kind / f"{name}.tgz" if name else root / f"{kind}.tgz"
 
 
 def _built(manifest_path: Path) -> _Find:
@@ -149,6 +154,7 @@ class _Opening:
             self._attempt(functools.partial(self._package, package))
         for compiled in self.listing.compiled_packages:
             self._attempt(functools.partial(self._compiled, compiled))
+        self._attempt(self._license)
         packages = {item.name for item in self.listing.packages} | {item.name for item in self.listing.compiled_packages}
         for source in self.sources.values():
             for name in sorted(set(source.spec.packages) - packages):
@@ -180,6 +186,15 @@ class _Opening:
         path = self._verified("compiled_packages", "Compiled package", item)
         if path is not None:
             tar.check(path, label=f"compiled_packages/{item.name}.tgz", limits=self._limits, absolute_links=("/var/vcap/",))
+
+    def _license(self) -> None:
+        """It may be left out. One that is there is what the manifest says."""
+        listed = self.listing.license
+        path = self._find("license", "", listed.fingerprint) if listed else None
+        if listed and path is not None and path.is_file():
+            digest.verify(path, listed.digest, f"License of release '{self.listing.name}/{self.listing.version}'")
+            tar.check(path, label="license.tgz", limits=self._limits)
+            self.paths["license", ""] = path
 
     def _verified(self, kind: str, what: str, item: job.Identity | model.PackageSpec | model.CompiledPackageSpec) -> Path | None:
         """The archive, with its digest checked; None when it is missing, which is an error unless the receiver knows it."""

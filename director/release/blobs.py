@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from director import diagnostics, errors
-from director.release import digest, text
+from director.release import digest, fingerprint, text
 
 
 class _Source(Protocol):
     def get(self, object_id: str, destination: Path) -> None: ...
+
+
+class _Sink(Protocol):
+    def put(self, path: Path) -> str: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +105,75 @@ def _fetch(root: Path, blob: Blob, store: _Source | None, problems: diagnostics.
         problems.extend(error.diagnostics)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def add(directory: Path, file: Path, path: str) -> Blob:
+    """Copy a file to `blobs/PATH` and list it, not uploaded yet. Raises ReleaseError."""
+    if not file.is_file():
+        raise errors.ReleaseError(f"There is no file '{file}'")
+    if not path or path.startswith("/") or {"..", "."} & set(path.split("/")) or path.endswith("/"):
+        raise errors.ReleaseError(f"Blob '{path}' would not be a file of blobs/", suggestion="Give a path such as 'golang/go1.22.tgz'.")
+    read_index(directory)
+    target = directory / "blobs" / path
+    if target.is_dir():
+        raise errors.ReleaseError(f"'blobs/{path}' is a folder", suggestion=f"Name the file too: {path}/{file.name}.")
+    if not (target.is_file() and target.samefile(file)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.part")
+        shutil.copy2(file, partial)
+        partial.replace(target)
+    blob = Blob(path, target.stat().st_size, fingerprint.digest_of(target))
+    _save(directory, {**_entries(directory), path: _entry(blob)})
+    return blob
+
+
+def remove(directory: Path, path: str) -> None:
+    """List it no more, and remove `blobs/PATH`. What the blobstore has stays: earlier commits need it. Raises ReleaseError."""
+    listed = read_index(directory)
+    if path not in listed:
+        raise errors.ReleaseError(
+            f"Blob '{path}' is not in config/blobs.yml", suggestion=diagnostics.did_you_mean(path, listed) or "'caisson blobs' lists them.")
+    (directory / "blobs" / path).unlink(missing_ok=True)
+    _save(directory, {key: entry for key, entry in _entries(directory).items() if key != path})
+
+
+def upload(directory: Path, store: _Sink) -> list[Blob]:
+    """Put what was never uploaded into the blobstore; those, with their ids. Raises ReleaseError with all that are missing or changed."""
+    waiting = [blob for blob in read_index(directory).values() if not blob.object_id]
+    problems = diagnostics.Diagnostics()
+    for blob in waiting:
+        if not is_current(directory, blob):
+            _fetch(directory / "blobs", blob, None, problems)
+    if problems.errors:
+        raise errors.ReleaseError(*problems.errors)
+    done = []
+    for blob in waiting:
+        blob = dataclasses.replace(blob, object_id=store.put(directory / "blobs" / blob.path))
+        # One by one: what is uploaded must not be forgotten because the next one fails.
+        _save(directory, {**_entries(directory), blob.path: {**_entries(directory)[blob.path], "object_id": blob.object_id}})
+        done.append(blob)
+    return done
+
+
+def _entry(blob: Blob) -> dict[str, Any]:
+    return {"size": blob.size, **({"object_id": blob.object_id} if blob.object_id else {}), "sha": blob.digest}
+
+
+def _entries(directory: Path) -> dict[str, dict[str, Any]]:
+    file = directory / "config" / "blobs.yml"
+    return text.read_map(file.read_text("utf-8"), "config/blobs.yml") if file.is_file() else {}
+
+
+def _save(directory: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """With the comments above entries as they are."""
+    file = directory / "config" / "blobs.yml"
+    comments: dict[str, str] = {}
+    above = ""
+    for line in file.read_text("utf-8").splitlines() if file.is_file() else []:
+        if line and not line[0].isspace() and line.rstrip().endswith(":") and above:
+            comments.update(dict.fromkeys(text.read_map(line, file.name), above))
+        above = line[1:].strip() if line.startswith("#") else ""
+    write_index(directory, entries, comments)
 
 
 def write_index(directory: Path, entries: Mapping[str, Mapping[str, Any]], comments: Mapping[str, str] | None = None) -> None:

@@ -15,22 +15,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 from director import diagnostics, errors
-from director.release import blobs, debian, digest, fingerprint, git, manifest, source, tar, text, versions
+from director.release import blobs, builds, debian, fingerprint, git, manifest, source, stores, tar, versions
 from director.release.job import Identity
 from director.release.model import PackageSpec
-
-
-class Blobstore(Protocol):
-    """Where final releases keep archives and blobs."""
-
-    def get(self, object_id: str, destination: Path) -> None:
-        """Write the object's content to a path."""
-
-    def put(self, path: Path) -> str:
-        """Store a file; its object id."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +50,7 @@ class _Build:
 
 def create_release(
     directory: Path, *, name: str = "", version: str = "", final: bool = False, force: bool = False, timestamp_version: bool = False,
-    tarball: Path | None = None, blobstore: Blobstore | None = None, clock: Callable[[], float] = time.time,
+    tarball: Path | None = None, blobstore: stores.Blobstore | None = None, clock: Callable[[], float] = time.time,
     prepare: Callable[[Path], None] | None = None,
 ) -> CreatedRelease:
     """Make a dev or final release of `directory`.
@@ -73,17 +62,10 @@ def create_release(
     directory = directory.resolve()
     if not directory.is_dir():
         raise errors.ReleaseError(f"There is no release directory '{directory}'")
-    state = git.state_of(directory)
-    if state.changes and not force:
-        raise errors.ReleaseError(
-            diagnostics.Diagnostic(
-                "Git repository has local modifications", detail="\n".join(state.changes[:40]),
-                suggestion="Commit them, or use --force.",
-            )
-        )
+    state = git.refuse_changes(directory, force=force)
     (prepare or _vendor)(directory)
     config = source.read_config(directory)
-    store = blobstore or local_store(directory, config)
+    store = blobstore or stores.store_of(directory, config)
     blobs.fetch(directory, store)
     release = source.read_source(directory, name=name)
     listing = _built(release, store if final else None, store)
@@ -95,8 +77,8 @@ def create_release(
             return _finished(directory, folder, last, tarball, reused=True)
     listing = dataclasses.replace(listing, version=_version(directory, release.name, version, final, timestamp_version, clock))
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"{release.name}-{listing.version}.yml", manifest.dump(listing))
-    _record(folder / "index.yml", str(uuid.uuid4()), {"version": listing.version})
+    builds.write(folder / f"{release.name}-{listing.version}.yml", manifest.dump(listing))
+    builds.record(folder / "index.yml", str(uuid.uuid4()), {"version": listing.version})
     return _finished(directory, folder, listing, tarball, reused=False)
 
 
@@ -105,33 +87,7 @@ def _vendor(directory: Path) -> None:
         debian.vendor_debian(directory)
 
 
-class LocalStore:
-    """The `local` blobstore provider: a folder of objects."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def get(self, object_id: str, destination: Path) -> None:
-        found = self._root / object_id
-        if "/" in object_id or not found.is_file():
-            raise errors.ReleaseError(f"Blob '{object_id}' is not in the blobstore '{self._root}'")
-        shutil.copyfile(found, destination)
-
-    def put(self, path: Path) -> str:
-        self._root.mkdir(parents=True, exist_ok=True)
-        object_id = str(uuid.uuid4())
-        shutil.copyfile(path, self._root / object_id)
-        return object_id
-
-
-def local_store(directory: Path, config: dict[str, Any]) -> Blobstore | None:
-    """The blobstore of `config/final.yml` when its provider is `local`; relative paths are below `directory`."""
-    section = config.get("blobstore") or {}
-    path = (section.get("options") or {}).get("blobstore_path")
-    return LocalStore(directory / str(path)) if section.get("provider") == "local" and path else None
-
-
-def _built(release: source.Source, upload: Blobstore | None, store: Blobstore | None) -> manifest.Manifest:
+def _built(release: source.Source, upload: stores.Blobstore | None, store: stores.Blobstore | None) -> manifest.Manifest:
     """Build what has no archive yet; the manifest without version."""
     directory = release.directory
     jobs = []
@@ -157,16 +113,16 @@ def _built(release: source.Source, upload: Blobstore | None, store: Blobstore | 
     )
 
 
-def _archive(directory: Path, build: _Build, upload: Blobstore | None, store: Blobstore | None) -> str:
+def _archive(directory: Path, build: _Build, upload: stores.Blobstore | None, store: stores.Blobstore | None) -> str:
     """Make sure that the archive of a fingerprint is in `.dev_builds`; its digest text."""
     folder = directory / ".dev_builds" / build.kind / build.name
     archive = folder / f"{build.fingerprint}.tgz"
     final_index = directory / ".final_builds" / build.kind / build.name / "index.yml"
-    final_entry = _entries(final_index).get(build.fingerprint)
-    entry = _entries(folder / "index.yml").get(build.fingerprint)
+    final_entry = builds.entries(final_index).get(build.fingerprint)
+    entry = builds.entries(folder / "index.yml").get(build.fingerprint)
     known = final_entry or entry
-    if known and not (archive.is_file() and _intact(archive, str(known.get("sha1")))):
-        known = final_entry if final_entry and _fetched(final_entry, archive, store) else None
+    if known and not (archive.is_file() and builds.intact(archive, str(known.get("sha1")))):
+        known = final_entry if final_entry and builds.fetched(final_entry, archive, store) else None
     if known is None:
         if build.vendored:
             raise errors.ReleaseError(
@@ -177,10 +133,10 @@ def _archive(directory: Path, build: _Build, upload: Blobstore | None, store: Bl
         with _entries_of(build, directory) as entries:
             tar.write(archive, entries, packed=build.packed, level=6 if build.kind == "jobs" else 1)
         known = {"version": build.fingerprint, "sha1": fingerprint.digest_of(archive)}
-        _record(folder / "index.yml", build.fingerprint, known)
+        builds.record(folder / "index.yml", build.fingerprint, known)
     if upload is not None and final_entry is None:
         known = {"version": build.fingerprint, "blobstore_id": upload.put(archive), "sha1": known["sha1"]}
-        _record(final_index, build.fingerprint, known)
+        builds.record(final_index, build.fingerprint, known)
     return str(known["sha1"])
 
 
@@ -221,8 +177,8 @@ def _mode(path: Path) -> int:
 
 
 def _version(directory: Path, name: str, wanted: str, final: bool, timestamp: bool, clock: Callable[[], float]) -> str:
-    finals = _versions(directory / "releases" / name / "index.yml")
-    devs = _versions(directory / "dev_releases" / name / "index.yml")
+    finals = builds.versions_of(directory / "releases" / name / "index.yml")
+    devs = builds.versions_of(directory / "dev_releases" / name / "index.yml")
     if wanted:
         versions.parse(wanted)
         if wanted in (finals if final else devs):
@@ -245,19 +201,35 @@ def _finished(directory: Path, folder: Path, listing: manifest.Manifest, tarball
 
 
 def write_tarball(directory: Path, listing: manifest.Manifest, tarball: Path) -> None:
-    """Write the release as one archive. Its archives come from `.dev_builds` of the release directory."""
-    builds = directory / ".dev_builds"
+    """Write the release as one archive, of what was built in the release directory, or built once and kept in its blobstore.
+
+    Raises ReleaseError for an archive that is nowhere.
+    """
+    store = stores.store_of(directory, source.read_config(directory))
     entries: list[tuple[str, Path | bytes, int]] = [("release.MF", manifest.dump(listing).encode(), 0o644)]
-    entries += [(f"jobs/{item.name}.tgz", builds / "jobs" / item.name / f"{item.fingerprint}.tgz", 0o600) for item in listing.jobs]
-    entries += [
-        (f"packages/{item.name}.tgz", builds / "packages" / item.name / f"{item.fingerprint}.tgz", 0o600) for item in listing.packages
-    ]
+    entries += [(f"{kind}/{name}.tgz", path, 0o600) for kind, name, path in _archives(directory, listing, store)]
     if listing.license is not None:
-        archive = builds / "license" / f"{listing.license.fingerprint}.tgz"
+        archive = builds.archive_of(directory, "license", "", listing.license.fingerprint, listing.license.digest, store)
         entries.append(("license.tgz", archive, 0o600))
         entries += [(name, content, 0o644) for name, (content, _) in sorted(tar.read_files(archive).items())]
     tarball.parent.mkdir(parents=True, exist_ok=True)
     tar.write(tarball, entries, packed=not listing.no_compression, level=1)
+
+
+def fetch_archives(manifest_path: Path) -> None:
+    """Have all archives of a version in `.dev_builds`; `manifest_path` is `releases/NAME/NAME-VERSION.yml` or in `dev_releases`.
+
+    Raises ReleaseError for one that is nowhere.
+    """
+    directory = manifest_path.resolve().parent.parent.parent
+    listing = manifest.parse(manifest_path.read_text("utf-8"), manifest_path.name)
+    _archives(directory, listing, stores.store_of(directory, source.read_config(directory)))
+
+
+def _archives(directory: Path, listing: manifest.Manifest, store: stores.Blobstore | None) -> list[tuple[str, str, Path]]:
+    parts = [("jobs", item.name, item.fingerprint, item.digest) for item in listing.jobs]
+    parts += [("packages", item.name, item.fingerprint, item.digest) for item in listing.packages]
+    return [(kind, name, builds.archive_of(directory, kind, name, mark, expected, store)) for kind, name, mark, expected in parts]
 
 
 def _same(last: manifest.Manifest, now: manifest.Manifest) -> bool:
@@ -267,44 +239,6 @@ def _same(last: manifest.Manifest, now: manifest.Manifest) -> bool:
 
 
 def _last(folder: Path) -> manifest.Manifest | None:
-    latest = versions.latest_of("", _versions(folder / "index.yml"))
+    latest = versions.latest_of("", builds.versions_of(folder / "index.yml"))
     path = folder / f"{folder.name}-{latest}.yml"
     return manifest.parse(path.read_text("utf-8"), path.name) if latest and path.is_file() else None
-
-
-def _entries(index: Path) -> dict[str, dict[str, Any]]:
-    tree = text.read_map(index.read_text("utf-8"), index.name) if index.is_file() else {}
-    return {str(key): value for key, value in (tree.get("builds") or {}).items() if isinstance(value, dict)}
-
-
-def _versions(index: Path) -> list[str]:
-    return [str(entry["version"]) for entry in _entries(index).values() if "version" in entry]
-
-
-def _record(index: Path, key: str, entry: dict[str, Any]) -> None:
-    index.parent.mkdir(parents=True, exist_ok=True)
-    _write(index, text.dump_yaml({"builds": {**_entries(index), key: entry}, "format-version": "2"}))
-
-
-def _write(path: Path, content: str) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(content, "utf-8")
-    partial.replace(path)
-
-
-def _intact(archive: Path, expected: str) -> bool:
-    try:
-        digest.verify(archive, expected, "archive")
-    except errors.ReleaseError:
-        return False
-    return True
-
-
-def _fetched(entry: dict[str, Any], archive: Path, store: Blobstore | None) -> bool:
-    object_id = entry.get("blobstore_id")
-    if store is None or not object_id:
-        return False
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    store.get(str(object_id), archive)
-    digest.verify(archive, str(entry.get("sha1")), f"Blob '{object_id}'")
-    return True

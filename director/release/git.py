@@ -7,6 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from director import diagnostics, errors
+
 
 @dataclasses.dataclass(frozen=True)
 class GitState:
@@ -29,6 +31,18 @@ def state_of(directory: Path) -> GitState:
     if head.returncode:
         return GitState("empty", changes or ("the repository has no commit",))
     return GitState(head.stdout.strip(), changes)
+
+
+def refuse_changes(directory: Path, *, force: bool) -> GitState:
+    """The state. Raises ReleaseError for uncommitted changes, listing them, unless `force`."""
+    state = state_of(directory)
+    if state.changes and not force:
+        raise errors.ReleaseError(
+            diagnostics.Diagnostic(
+                "Git repository has local modifications", detail="\n".join(state.changes[:40]), suggestion="Commit them, or use --force.",
+            )
+        )
+    return state
 
 
 def _git(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

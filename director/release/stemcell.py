@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,28 @@ def read_stemcell(path: Path, *, workdir: Path | None = None, limits: tar.Limits
         if not (root / "image").is_file():
             raise errors.ReleaseError(f"Stemcell image not found: '{path.name}' holds no file 'image'", code=NO_IMAGE)
         return _parsed(manifest.read_text("utf-8", errors="replace"), "stemcell.MF", root / "image", stack.pop_all())
+
+
+def repack(
+    path: Path, result: Path, *, name: str = "", version: str = "", empty_image: bool = False, formats: Sequence[str] = (),
+) -> None:
+    """Write the archive anew; what is not given stays. Raises ReleaseError."""
+    read_stemcell(path).close()
+    with tempfile.TemporaryDirectory(prefix="stemcell-") as folder:
+        root = Path(folder)
+        names = tar.extract(path, root, label=path.name, limits=tar.Limits(ratio=1100))
+        tree = text.read_map((root / "stemcell.MF").read_text("utf-8"), "stemcell.MF")
+        tree |= {key: value for key, value in (("name", name), ("version", version)) if value}
+        if formats:
+            tree["stemcell_formats"] = list(formats)
+        if empty_image:
+            (root / "image").write_bytes(b"")
+            tree["sha1"] = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
+        content = text.dump_yaml(tree)
+        _parsed(content, "stemcell.MF", None, contextlib.ExitStack()).close()
+        (root / "stemcell.MF").write_text(content, "utf-8")
+        result.parent.mkdir(parents=True, exist_ok=True)
+        tar.write(result, [(item, root / item, 0o644) for item in sorted(names, key=lambda item: (item != "stemcell.MF", item))], level=1)
 
 
 def _parsed(content: str, file: str, image: Path | None, stack: contextlib.ExitStack) -> StemcellArchive:

@@ -119,6 +119,11 @@ def next_final(existing: Iterable[str]) -> str:
     last = latest_of("", existing)
     if last is None:
         return "1"
+    written = re.split(r"[-+]", last, maxsplit=1)[0].rsplit(".", 1)[-1]
+    if written.isdecimal() and str(int(written)) != written:
+        raise errors.ReleaseError(
+            f"Expected version segment '{last}' to have last component '{written}' to be an integer", code=INVALID,
+            suggestion="Name the version with --version.")
     return _text(_incremented(parse(last).release, last))
 
 

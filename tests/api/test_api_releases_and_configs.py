@@ -143,6 +143,39 @@ def test_package_matches_of_odd_manifests(world: World) -> None:
     assert world.post("/packages/matches", content=b"name: x", headers=YAML).json()["code"] == 440001
 
 
+def test_export(world: World) -> None:
+    save_release(world, "1")
+    body = {
+        "deployment_name": "app", "release_name": "nats", "release_version": "1", "stemcell_os": "debian", "stemcell_version": "12",
+    }
+    assert world.post("/releases/export", json=body).json()["code"] == 70000
+    world.store.deployments.ensure("app")
+    assert world.post("/releases/export", json={**body, "sha2": True, "jobs": [{"name": "nats"}]}).status_code == 302
+    task = world.last_task()
+    assert (task.type, task.description, task.deployment) == ("export_release", "export release: 'nats/1' for 'debian/12'", "app")
+    assert (task.arguments["jobs"], task.arguments["sha2"]) == (["nats"], True)
+    for change, code in (
+        ({"release_name": "x"}, 30005), ({"release_version": "2"}, 30006), ({"stemcell_os": 7}, 40000), ({"jobs": "nats"}, 40000),
+        ({"stemcell_version": None}, 40001),
+    ):
+        assert world.post("/releases/export", json={**body, **change}).json()["code"] == code
+    assert len(world.store.tasks.select()) == 1
+
+
+def test_clean_up_preview(world: World) -> None:
+    for version in ("1", "2", "3"):
+        save_release(world, version)
+        world.store.stemcells.add(StemcellRow("debian", version, "debian-12", f"img-{version}", f"t{version}"))
+    found = world.get("/cleanup/dryrun").json()
+    assert found["releases"] == [{"name": "nats", "versions": ["1"]}]
+    assert [(item["name"], item["version"], item["operating_system"]) for item in found["stemcells"]] == [("debian", "1", "debian-12")]
+    found = world.get("/cleanup/dryrun?remove_all=true").json()
+    assert (found["releases"], len(found["stemcells"])) == ([{"name": "nats", "versions": ["1", "2", "3"]}], 3)
+    assert {key: found[key] for key in list(found)[2:]} == {
+        "compiled_packages": [], "orphaned_disks": [], "orphaned_vms": [], "exported_releases": [], "dns_blobs": []}
+    assert len(world.store.releases.all()) == 3
+
+
 def test_jobs(world: World) -> None:
     save_release(world, "1")
     (job,) = world.get("/jobs?name=nats&release_name=nats&fingerprint=f1").json()

@@ -1,166 +1,219 @@
-"""`template`, `lint` and `docs`: for those who write releases and manifests, without a director."""
+"""Commands around releases and stemcells: those that need no director, export, and uploads that send only what is missing."""
 
 from __future__ import annotations
 
-import io
+import contextlib
+import hashlib
 import json
 import pathlib
-import stat
+import shutil
+import tarfile
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from cli_world import Cli
+import yaml
+from cli_world import Cli, Script
 
-from director.manifest import schema
-
-CONTEXT = {
-    "deployment": "dep", "name": "web", "job": {"name": "web"}, "index": 2, "id": "abc", "az": "z1", "bootstrap": False, "address": "a.b",
-    "ip": "10.0.0.7", "networks": {"default": {"ip": "10.0.0.7", "gateway": "10.0.0.1"}}, "properties": {"port": 80, "tls": {"key": "K"}},
-    "links": {
-        "db": {"instances": [{"name": "db", "index": 0, "address": "10.0.0.9"}], "properties": {"port": 5432}, "instance_group": "db",
-               "default_network": "net", "deployment_name": "dep", "domain": "bosh"},
-        "outside": {"instances": [], "address": "db.example.com"},
-    },
-}  # fmt: skip
-ERB = """<%= spec.deployment %> <%= name %>/<%= index %> <%= spec.id %> <%= spec.az %> <%= spec.networks.default.gateway %> <%= spec.ip %>
-<%= p('port') + 1 %> <%= p('tls.key') %> <%= p('none', 'é') %><% if_p('absent') do |x| %>x<% end.else do %> else<% end -%>
- <%= link('db').instances[0].address %> <%= link('db').p('port') %> <%= link('db').address %> <%= link('outside').address %>
-"""
-JINJA = """{{ spec.deployment }} {{ name }}/{{ index }} {{ spec.id }} {{ spec.az }} {{ spec.networks.default.gateway }} {{ spec.ip }}
-{{ p('port') + 1 }} {{ p('tls.key') }} {{ p('none', 'é') }}{% if has_p('absent') %}x{% else %} else{% endif %}
- {{ link('db').instances[0].address }} {{ link('db').p('port') }} {{ link('db').address() }} {{ link('outside').address() }}
-"""
-FILLED_IN = """dep web/2 abc z1 10.0.0.1 10.0.0.7
-81 K é else 10.0.0.9 5432 q-s0.db.net.dep.bosh db.example.com
-"""
+from director.plan.packages import ReleasePackages
+from director.release import archive, tar
+from director.release.model import JobSpec, PackageSpec, Release
+from director.state.compiled_packages import CompiledPackageRow
 
 
-@pytest.mark.parametrize(("name", "text"), [("t.erb", ERB), ("t.j2", JINJA)])
-def test_a_template_is_filled_in(offline: Cli, name: str, text: str) -> None:
-    template, context = offline.file(name, text), offline.file("context.json", json.dumps(CONTEXT))
-    assert offline.ok("template", template, "--context", context).out == FILLED_IN
-    assert offline.ok("template", template, "--context", json.dumps(CONTEXT)).out == FILLED_IN
-    assert offline.ok("template", template, "--context", context, "--json").json["Blocks"] == [FILLED_IN]
+@contextlib.contextmanager
+def inside(folder: pathlib.Path) -> Iterator[None]:
+    with contextlib.chdir(folder):
+        yield
 
 
-def test_standard_input_is_either_of_both(offline: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def given(text: str) -> None:
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-
-    given("{{ p('port') }}<%= 1 %>")
-    assert offline.ok("template", "-", "--context", json.dumps(CONTEXT), "--engine", "jinja2").out == "80<%= 1 %>"
-    given("{{ 1 }}<%= p('port') %>")
-    assert offline.ok("template", "-", "--context", json.dumps(CONTEXT)).out == "{{ 1 }}80"
-    given(json.dumps(CONTEXT))
-    assert offline.ok("template", offline.file("t.j2", "{{ index }}"), "--context", "-").out == "2"
-    assert "cannot both be the standard input" in offline("template", "-", "--context", "-").err
-
-
-def test_output_goes_into_a_file_of_its_owner(offline: Cli) -> None:
-    template, target = offline.file("t.j2", "{{ p('port') }}\n"), offline.folder / "made"
-    assert offline.ok("template", template, "--context", json.dumps(CONTEXT), "-o", str(target)).out == ""
-    assert target.read_bytes() == b"80\n"
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    target.chmod(0o755)
-    offline.ok("template", template, "--context", json.dumps(CONTEXT), "--output", str(target))
-    assert stat.S_IMODE(target.stat().st_mode) == 0o755
-    result = offline("template", template, "--context", json.dumps(CONTEXT), "-o", str(offline.folder / "absent/made"))
-    assert "cannot be written: No such file or directory" in result.err
-
-
-@pytest.mark.parametrize(("name", "text", "told"), [
-    ("t.erb", "\n<%= p('prot') %>", ["(line 2: Can't find property '[\"prot\"]')", "t.erb:2", "Did you mean 'port'?"]),
-    ("t.j2", "\n\n{{ p('tls.kee') }}", ["(line 3: Can't find property", "t.j2:3", "Did you mean 'tls.key'?"]),
-    ("t.erb", "<%= link('outsid').address %>", ["Can't find link 'outsid'", "Did you mean 'outside'?"]),
-    ("t.j2", "{{ link('outsid') }}", ["Can't find link 'outsid'", "Did you mean 'outside'?"]),
-    ("t.erb", "<% if %>", ["syntax error"]), ("t.j2", "\n{% if %}", ["t.j2:2"]), ("t.j2", "{{ nothing }}", ["'nothing' is undefined"]),
-    ("t.erb", "<%= p('zzzzzzzz') %>", ["The context has no 'zzzzzzzz' below properties."]),
-])  # fmt: skip
-def test_what_cannot_be_filled_in(offline: Cli, name: str, text: str, told: list[str]) -> None:
-    result = offline("template", offline.file(name, text), "--context", json.dumps(CONTEXT))
-    assert (result.code, result.out) == (1, "")
-    for words in told:
-        assert words in result.err
-
-
-@pytest.mark.parametrize(("context", "told"), [
-    ("[1]", "Hash expected, Array given"), ("3", "Hash expected, int given"), ("", "Hash expected, NilClass given"),
-    ("a: [", "Incorrect YAML"), ('{"a": 1\n', "Incorrect YAML"), ("[" * 100_000, "nest"),
-    ('{"a":' * 300 + "1" + "}" * 300, "nested deeper"),
-])  # fmt: skip
-def test_a_context_that_is_none(offline: Cli, context: str, told: str) -> None:
-    template = offline.file("t.j2", "x")
-    assert told in offline("template", template, "--context", offline.file("c.json", context)).err
-    assert "Missing option '--context'" in offline("template", template).err
-
-
-@pytest.mark.parametrize("context", [
-    "{}", '{"properties": null, "links": null}', '{"links": {"db": 3, "x": {"instances": 3}}, "properties": 7}',
-])  # fmt: skip
-def test_a_context_with_little_in_it(offline: Cli, context: str) -> None:
-    assert offline.ok("template", offline.file("t.j2", "{{ p('a', 1) }}"), "--context", context).out == "1"
-    assert offline("template", offline.file("l.j2", "{{ link('x').instances }}"), "--context", context).code == 1
-
-
-def release(offline: Cli, *, warnings: bool, errors: bool) -> str:
-    (offline.folder / "r/jobs/web/templates").mkdir(parents=True)
-    (offline.folder / "r/config").mkdir()
-    offline.file("r/config/final.yml", "name: r\n")
-    offline.file("r/jobs/web/monit", "")
-    spec = "name: web\ntemplates: {a.j2: a}\nproperties:\n  port: {}\n" + ("  never: {}\n" if warnings else "")
-    offline.file("r/jobs/web/spec", spec)
-    offline.file("r/jobs/web/templates/a.j2", "{{ p('port') }}\n" + ("{{ p('prot') }}\n" if errors else ""))
-    return str(offline.folder / "r")
-
-
-def test_lint_tells_places_and_says_so_by_its_exit_code(offline: Cli) -> None:
-    folder = release(offline, warnings=True, errors=True)
-    result = offline("lint", folder)
-    assert result.code == 1
-    assert result.out == (
-        f"{folder}/jobs/web/spec:5: warning: Property 'never' of job 'web' is declared but not used [property-unused]\n"
-        "  -> Remove it, or use it in a template or a provided link.\n"
-        f"{folder}/jobs/web/templates/a.j2:2: error: Property 'prot' is used but not declared in the spec of job 'web', "
-        "so the template always fails [property-undeclared]\n  -> Did you mean 'port'?\n"
-    )
-    rows = offline("lint", folder, "--json").rows
-    assert [(row["severity"], row["line"], row["rule"]) for row in rows] == [
-        ("warning", "5", "property-unused"), ("error", "2", "property-undeclared"),
-    ]  # fmt: skip
-
-
-def test_warnings_alone_are_no_failure_unless_wanted(offline: Cli) -> None:
-    folder = release(offline, warnings=True, errors=False)
-    assert offline("lint", folder).code == 0
-    strict = offline("lint", folder, "--strict")
-    assert strict.code == 1
-    assert ": error: Property 'never'" in strict.out
-
-
-def test_a_clean_release(offline: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = release(offline, warnings=False, errors=False)
-    assert offline.ok("lint", folder).out == ""
-    monkeypatch.chdir(folder)
+def test_from_nothing_to_a_final_release(offline: Cli) -> None:
     offline.terminal = True
-    assert "Nothing found" in offline.ok("lint").out
-    assert "property-unused" in offline.ok("lint", "--rules").out
+    offline.file("go.tgz", "go")
+    with inside(offline.folder):
+        offline.ok("init-release", "--dir", "hello-release")
+    root = offline.folder / "hello-release"
+    with inside(root):
+        offline.ok("generate-job", "hello")
+        offline.ok("generate-package", "go")
+        offline.ok("add-blob", "../go.tgz", "go/go.tgz")
+        assert "(local)" in offline.ok("blobs").out
+        (root / "packages/go/spec").write_text("name: go\nfiles: [go/*.tgz]\n")
+        assert "No blobstore is configured" in offline("upload-blobs").err
+        (root / "config/final.yml").write_text("name: hello\nblobstore: {provider: local, options: {blobstore_path: ../store}}\n")
+        assert "Uploaded blob 'go/go.tgz' (id: " in offline.ok("upload-blobs").out
+        shutil.rmtree("blobs")
+        assert "Fetched blob 'go/go.tgz'" in offline.ok("sync-blobs").out
+        offline.ok("create-release", "--tarball", "../dev.tgz")
+        offline.terminal = False
+        row = offline.ok("finalize-release", "../dev.tgz", "--version", "1.2", "--json").rows[0]
+        assert (row["name"], row["version"]) == ("hello", "1.2")
+        offline.ok("-n", "reset-release")
+        assert not (root / "blobs").exists()
+        row = offline.ok("create-release", "releases/hello/hello-1.2.yml", "--tarball", "../final.tgz", "--json").rows[0]
+        assert (row["version"], row["archive"]) == ("1.2", "../final.tgz")
+        offline.ok("sha1ify-release", "../final.tgz", "../sha1.tgz")
+        offline.ok("sha2ify-release", "../sha1.tgz", "../sha2.tgz")
+        offline.ok("remove-blob", "go/go.tgz")
+    assert archive.read_release(offline.folder / "sha2.tgz") == archive.read_release(offline.folder / "final.tgz")
+    shown = offline.ok("inspect-local-release", str(offline.folder / "sha1.tgz"), "--json").json["Tables"]
+    assert shown[0]["Rows"][0]["version"] == "1.2"
+    (package,) = shown[2]["Rows"]
+    assert (package["compiled_for"], len(package["digest"])) == ("(source)", 40)
 
 
-@pytest.mark.parametrize("name", schema.sections())
-def test_every_section_is_shown(offline: Cli, name: str) -> None:
-    shown = offline.ok("docs", name).out
-    assert all(f"\n{key}:" in shown for key in schema.section(name).keys)
+def test_a_package_of_another_release(offline: Cli) -> None:
+    offline.terminal = True
+    for name in ("golang", "mine"):
+        root = offline.folder / name
+        offline.ok("init-release", "--dir", str(root))
+        store = f"blobstore: {{provider: local, options: {{blobstore_path: ../{name}.store}}}}\n"
+        (root / "config/final.yml").write_text(f"name: {name}\n{store}")
+    offline.ok("generate-package", "go", "--dir", str(offline.folder / "golang"))
+    told = offline("vendor-package", "go", str(offline.folder / "golang"), "--dir", str(offline.folder / "mine")).err
+    assert "create-release --final --dir" in told
+    offline.ok("create-release", "--final", "--dir", str(offline.folder / "golang"))
+    done = offline.ok("vendor-package", "go", str(offline.folder / "golang"), "--dir", str(offline.folder / "mine"), "--prefix", "our")
+    assert "Added package 'our-go'" in done.out
+    assert (offline.folder / "mine/packages/our-go/spec.lock").is_file()
 
 
-def test_sections_by_key_and_path(offline: Cli) -> None:
-    assert {row["section"] for row in offline.ok("docs", "--json").rows} == set(schema.sections())
-    both = offline.ok("docs", "networks").out
-    assert "# network: " in both
-    assert "# network_definition: " in both
-    assert offline.ok("docs", "manifest.instance_groups.jobs").out == offline.ok("docs", "job").out
-    assert "Did you mean 'instance_groups'?" in offline("docs", "instance_grups").err
-    assert "Did you mean 'jobs'?" in offline("docs", "manifest.instance_groups.jbos").err
+def stemcell(folder: pathlib.Path, **more: Any) -> pathlib.Path:
+    listing = {"name": "debian", "version": "12", "operating_system": "debian-12", "sha1": "x", "cloud_properties": {"disk": 1}, **more}
+    path = folder / "stemcell.tgz"
+    tar.write(path, [("stemcell.MF", yaml.safe_dump(listing).encode(), 0o644), ("image", b"image", 0o644)])
+    return path
 
 
-def test_files_that_are_not_there(offline: Cli) -> None:
-    assert "cannot be read" in offline("template", "/absent.erb", "--context", "{}").err
-    assert "is no release directory" in offline("lint", str(pathlib.Path(offline.folder) / "absent")).err
+def test_stemcells_on_this_computer(offline: Cli) -> None:
+    path, light = stemcell(offline.folder), offline.folder / "light.tgz"
+    row = offline.ok("inspect-local-stemcell", str(path), "--json").rows[0]
+    assert (row["name"], row["version"], row["os"], row["kind"], row["cloud_properties"]) == (
+        "debian", "12", "debian-12", "heavy", "disk: 1")
+    offline.ok(
+        "repack-stemcell", str(path), str(light), "--empty-image", "--format", "aws-light", "--format", "x", "--version", "12.1",
+        "--name", "n")
+    row = offline.ok("inspect-local-stemcell", str(light), "--json").rows[0]
+    assert (row["name"], row["version"], row["kind"], row["formats"]) == ("n", "12.1", "light", "aws-light\nx")
+    with tarfile.open(light) as found:
+        listing = yaml.safe_load(found.extractfile("stemcell.MF"))  # type: ignore[arg-type]
+    assert listing["sha1"] == hashlib.sha1(b"").hexdigest()
+    assert "Stemcell version invalid: 1 2" in offline("repack-stemcell", str(path), str(light), "--version", "1 2").err
+    assert "There is no stemcell" in offline("inspect-local-stemcell", "none").err
+    assert "There is no release" in offline("inspect-local-release", "none").err
+
+
+def test_export_release(cli: Cli) -> None:
+    blob = cli.world.blobs.put(b"the archive")
+    digest = hashlib.sha1(b"the archive").hexdigest()
+    cli.world.store.deployments.ensure("app")
+    cli.world.store.releases.save(Release("nats", "1", jobs=(JobSpec("nats", "nats", "1", "f1", "d1", {}, blob_id="jb"),)))
+    cli.tasks.scripts["export_release"] = Script(result=json.dumps({"blobstore_id": blob.id, "sha1": digest}))
+    folder = cli.folder / "exports"
+    cli.terminal = True
+    done = cli.ok("-d", "app", "export-release", "nats/1", "debian/12", "--dir", str(folder), "--job", "nats")
+    (path,) = folder.iterdir()
+    assert path.read_bytes() == b"the archive"
+    assert path.name.startswith("nats-1-debian-12-20")
+    assert f"Downloading resource '{blob.id}' to '{path}'..." in done.out
+    assert cli.tasks.created == [("export_release", {
+        "release": "nats", "version": "1", "stemcell_os": "debian", "stemcell_version": "12", "jobs": ["nats"], "sha2": False})]
+    task = cli.world.last_task()
+    assert (task.description, task.deployment) == ("export release: 'nats/1' for 'debian/12'", "app")
+    cli.ok("-d", "app", "export-release", "nats/1", "debian/12", "--dir", str(folder), "--sha2")
+    assert cli.tasks.created[-1][1]["sha2"] is True
+
+
+def test_an_export_that_is_not_what_the_director_made(cli: Cli) -> None:
+    blob = cli.world.blobs.put(b"the archive")
+    cli.world.store.deployments.ensure("app")
+    cli.world.store.releases.save(Release("nats", "1"))
+    cli.tasks.scripts["export_release"] = Script(result=json.dumps({"blobstore_id": blob.id, "sha1": "sha256:" + "0" * 64}))
+    assert "to have digest" in cli("-d", "app", "export-release", "nats/1", "debian/12", "--dir", str(cli.folder / "exports")).err
+    assert list((cli.folder / "exports").iterdir()) == []
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("nats", "debian/12"), "NAME/VERSION"), (("nats/1", "debian"), "OS/VERSION"), (("nats/2", "debian/12"), "Release version 'nats/2'"),
+    (("nats/1", "debian/12", "--job", "nat"), "Did you mean 'nats'"),
+])
+def test_exports_that_cannot_be(arguments: tuple[str, ...], words: str, cli: Cli) -> None:
+    cli.world.store.deployments.ensure("app")
+    cli.world.store.releases.save(Release("nats", "1", jobs=(JobSpec("nats", "nats", "1", "f1", "d1", {}, blob_id="jb"),)))
+    result = cli("-d", "app", "export-release", *arguments)
+    assert result.code == 1
+    assert words in result.err
+    assert cli.tasks.created == []
+
+
+def release_directory(cli: Cli) -> pathlib.Path:
+    root = cli.folder / "demo"
+    files = {
+        "config/final.yml": "name: demo\n", "src/a": "a", "src/b": "b", "packages/a/spec": "name: a\nfiles: [a]\n",
+        "packages/a/packaging": "", "packages/b/spec": "name: b\nfiles: [b]\n", "packages/b/packaging": "",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def sent(cli: Cli) -> list[list[str]]:
+    """Archives in what was uploaded, by upload."""
+    seen: list[list[str]] = []
+
+    def look(_kind: str, arguments: Any) -> None:
+        seen.append([member.name for member in tar.check(pathlib.Path(arguments["path"])) if member.name.endswith("tgz")])
+
+    cli.tasks.effect = look
+    return seen
+
+
+def test_what_the_director_has_is_not_sent(cli: Cli) -> None:
+    root, seen = release_directory(cli), sent(cli)
+    tarball = cli.folder / "demo.tgz"
+    cli.ok("create-release", "--dir", str(root), "--tarball", str(tarball))
+    (a, _) = archive.read_release(tarball).packages
+    blob = cli.world.blobs.put(b"a")
+    cli.world.store.releases.save(Release("other", "7", packages=(PackageSpec("x", "1", a.fingerprint, "d", blob_id=blob.id),)))
+    cli.terminal = True
+    assert "1 of 2 package(s) are known to the director and not sent" in cli.ok("upload-release", str(tarball)).out
+    cli.ok("upload-release", "--dir", str(root))
+    cli.ok("upload-release", str(root / "dev_releases/demo/demo-0+dev.1.yml"))
+    cli.ok("upload-release", str(tarball), "--fix")
+    cli.world.blobs.delete(blob.id)
+    cli.ok("upload-release", str(tarball))
+    both = ["packages/a.tgz", "packages/b.tgz"]
+    assert seen == [["packages/b.tgz"]] * 3 + [both, both]
+
+
+def test_compiled_packages_that_the_director_has_are_not_sent(cli: Cli) -> None:
+    root, seen = release_directory(cli), sent(cli)
+    source = cli.folder / "source.tgz"
+    cli.ok("create-release", "--dir", str(root), "--tarball", str(source))
+    data = cli.folder / "compiled.tgz"
+    tar.write(data, [("bin/x", b"x", 0o755)])
+    digest = "sha256:" + hashlib.sha256(data.read_bytes()).hexdigest()
+    packages = [
+        {"name": item.name, "version": item.version, "fingerprint": item.fingerprint, "sha1": digest, "stemcell": "debian/12"}
+        for item in archive.read_release(source).packages
+    ]
+    listing = {"name": "demo", "version": "0+dev.1", "compiled_packages": packages}
+    entries = [(f"compiled_packages/{item['name']}.tgz", data, 0o600) for item in packages]
+    tarball = cli.folder / "demo.tgz"
+    tar.write(tarball, [("release.MF", yaml.safe_dump(listing).encode(), 0o644), *entries])
+    blob = cli.world.blobs.put(data)
+    keys = ReleasePackages(archive.read_release(tarball))
+    rows = {
+        item.name: CompiledPackageRow(
+            keys.key(item.name, "debian/12"), item.name, item.version, item.fingerprint, "debian", "12", blob.id, digest)
+        for item in keys.release.compiled_packages
+    }
+    cli.world.store.compiled_packages.add(rows["a"])
+    cli.ok("upload-release", str(tarball))
+    assert seen == [["compiled_packages/b.tgz"]]
+    cli.world.store.releases.save(archive.read_release(tarball))
+    cli.terminal = True
+    assert "already exists" not in cli.ok("upload-release", str(tarball)).out, "b is not there compiled"
+    cli.world.store.compiled_packages.add(rows["b"])
+    assert "Release 'demo/0+dev.1' already exists." in cli.ok("upload-release", str(tarball)).out

@@ -67,7 +67,7 @@ def there(session: Session, name: str, version: str, stemcell: str = "") -> bool
 
 def upload_path(session: Session, path: pathlib.Path, query: dict[str, Any], sha1: str) -> None:
     """Send an archive, or a release of a directory: only what the director lacks, and nothing when it has it all."""
-    from director.release import archive
+    from director.release import archive, create
 
     if path.is_dir():
         path = _made(session, path)
@@ -75,6 +75,8 @@ def upload_path(session: Session, path: pathlib.Path, query: dict[str, Any], sha
         raise UsageError(f"There is no release at '{path}'", suggestion="Give a .tgz, a release directory or an https:// address.")
     if sha1:
         uploads.check(path, sha1)
+    if path.suffix in (".yml", ".yaml"):
+        create.fetch_archives(path)
     with archive.open_release(path) as found:
         if not query.get("fix") and not query.get("rebase") and _has(session, found.release):
             session.ui.line(f"Release '{found.release.name}/{found.release.version}' already exists.")
