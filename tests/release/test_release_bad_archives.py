@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from release_builder import entry, tar_bytes
 
@@ -125,6 +125,7 @@ members = st.lists(
 )
 
 
+@settings(max_examples=100, deadline=None)
 @given(members)
 def test_nothing_is_ever_written_outside(entries: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
