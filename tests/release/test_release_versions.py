@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from director import errors
@@ -39,6 +39,7 @@ version = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(version, version, version)
 def test_the_order_is_total(a: str, b: str, c: str) -> None:
     assert versions.compare(a, b) == -versions.compare(b, a)
@@ -49,6 +50,7 @@ def test_the_order_is_total(a: str, b: str, c: str) -> None:
         assert versions.compare(a, c) == versions.compare(b, c)
 
 
+@settings(deadline=None)
 @given(version)
 def test_what_is_parsed_reads_back(text: str) -> None:
     assert versions.parse(str(versions.parse(text))) == versions.parse(text)
