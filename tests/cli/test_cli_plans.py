@@ -243,6 +243,16 @@ def test_why_tells_the_history(events: Events) -> None:
     assert "4 earlier changes are recorded: --all shows them." in events.cli.ok("-d", "app", "why", "web/0").out
 
 
+def test_why_tells_what_an_interrupted_change_was_about(events: Events) -> None:
+    events.change("create")
+    events.change("recreate", reasons=(STEMCELL,), ended=False)
+    events.change(reasons=(Reason("dirty", "its last update did not complete"),))
+    told = events.cli.ok("-d", "app", "why", "web/0").out
+    assert "dirty: its last update did not complete" in told
+    assert "stemcell: stemcell changes (linux/1 -> linux/2), app.yml:3" in told
+    assert ": create by" not in told
+
+
 def test_why_as_json(events: Events) -> None:
     events.change(reasons=(GREETING,), error="it did not start")
     (found,) = json.loads(events.cli.ok("-d", "app", "why", "web/0", "--json").json["Blocks"][0])

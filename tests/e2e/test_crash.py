@@ -131,11 +131,15 @@ def test_first_deploy(site: Site) -> None:
 
 
 def test_update_with_recreate(site: Site) -> None:
-    """Two deaths: while a new machine takes the place of the old one, and while the next one is stopped."""
+    """Two deaths of a director that does what a kept plan says: while a new machine takes the place of the old one, and while the next
+    one is stopped. It goes on with the plan, although the world is no longer the one of the plan."""
     before = machines(site)
     path = site.write("life.yml", site.text("probe.yml").replace("        report:", "        greeting: bye\n        report:"))
+    plan = str(site.folder / "plan.json")
+    planned = site.director.run("-d", "life", "plan", str(path), "--recreate", "-o", plan, "--detailed-exitcode", check=False)
+    assert planned.code == 2, planned.all
     moments = [begun("create_vm"), told("executing drain", 3)]
-    task = through_deaths(site, "-d", "life", "deploy", str(path), "--recreate", moments=moments)
+    task = through_deaths(site, "deploy", "--plan", plan, moments=moments)
     all_run(site)
     nothing_left_over(site)
     after = machines(site)
@@ -151,6 +155,14 @@ def test_nothing_is_left_to_do(site: Site) -> None:
     last = site.journal()[-1]["id"]
     site.director.run("-d", "life", "deploy", str(site.folder / "life.yml"))
     assert site.journal(last) == []
+    again = site.director.run("deploy", "--plan", str(site.folder / "plan.json"), check=False)
+    assert again.code == 1
+    assert "The plan does not hold any more" in again.all
+    assert "machine was vm-" in again.all
+    assert site.journal(last) == []
+    told = site.director.run("-d", "life", "why", "probe/0").out
+    assert "recreate: its machine was asked to be recreated" in told
+    assert "configuration: rendered templates differ (probe.greeting), " in told
 
 
 def test_delete(site: Site) -> None:

@@ -150,12 +150,17 @@ def test_dry_run_tells_all_and_writes_nothing(site: Site) -> None:
     told = deploy(site, changed, "--dry-run", "--json")
     plan = json.loads("\n".join(json.loads(told.out)["Blocks"])) if "Blocks" in json.loads(told.out) else json.loads(told.out)
     text = deploy(site, changed, "--dry-run").out
+    kept = site.director.run("-d", "life", "plan", str(site.folder / "life.yml"), "-o", str(site.folder / "plan.json")).out
+    assert kept == text
     assert site.dump() == before
     for index in range(3):
         assert f"({index}) in z{index + 1}: update" in text
     assert "watcher/" in text
     assert "create" in text
     assert "greeting" in text, "the reason names what changed"
+    assert "life.yml:" in text
+    assert "processes restart: probe" in text
+    assert "Expected duration: about" in text
     assert plan
     assert site.listener.take() == {}
 

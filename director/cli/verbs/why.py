@@ -58,11 +58,19 @@ def command(session: Session, slug: str, everything: bool, number: int | None) -
         raise NotFoundError(
             f"Nothing is recorded of '{name or slug}' in deployment '{deployment}'",
             suggestion=f"{KEPT} `caisson -d {deployment} instances` lists the instances that are there.")
-    shown = done[:MOST if everything else number or 1]
+    shown = _chosen(done, MOST if everything else number or 1)
     if session.flags.json:
         session.ui.block(json.dumps([item.to_json() for item in shown], indent=2))
         return
     _show(session, shown, len(done) - len(shown))
+
+
+def _chosen(done: list[Done], number: int) -> list[Done]:
+    """The newest ones, and those before them that they only complete: of an update that was interrupted or failed the reasons stand in
+    the first try."""
+    while number < len(done) and (done[number].ended_at is None or done[number].error):
+        number += 1
+    return done[:number]
 
 
 def _show(session: Session, shown: list[Done], more: int) -> None:
