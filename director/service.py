@@ -21,7 +21,7 @@ from director.api import app, credentials, server, services, uploads
 from director.api import blobs as api_blobs
 from director.api.config import DirectorConfig
 from director.blobs import LocalBlobstore, Signer
-from director.execute import context, journal, kept_plans, prepare, upkeep
+from director.execute import context, journal, kept_plans, prepare, telling, upkeep
 from director.execute.blob_urls import BlobUrls
 from director.execute.clouds import Clouds, translated
 from director.machine import keys, session
@@ -164,19 +164,17 @@ class Parts:
         ctx = self._context(task.log, task.cancel, task.check, task.user, task.id, task.deployment)
         return dataclasses.replace(ctx, lock=task.locks.lock)
 
-    def preview(self, manifest: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a deploy would do. Writes nothing."""
+    def preview(self, manifest: str, options: Mapping[str, Any], *, keep: bool = False) -> Mapping[str, Any]:
+        """What a deploy would do; with `keep` also as a file to do exactly that later. Writes nothing."""
         cancel = threading.Event()
         ctx = self._context(_Quiet(), cancel, lambda: None, "", 0, "")
         try:
             prepared = prepare.prepare(ctx, operations.wanted_of({"manifest": manifest, "options": options}), write=False)
-            kept = kept_plans.keep(ctx, prepared, options)
+            told = telling.told(ctx, prepared)
+            file = {"file": planfile.to_tree(kept_plans.keep(ctx, prepared, options, told))} if keep else {}
         finally:
             ctx.machines.close()
-        return {
-            "text": explain.explain(kept.plan), "plan": outline.to_json(kept.plan), "warnings": list(kept.plan.warnings),
-            "file": planfile.to_tree(kept),
-        }
+        return {"text": explain.explain(told), "plan": outline.to_json(told), "warnings": list(told.warnings), **file}
 
     def close(self) -> None:
         self.renderer.close()

@@ -76,8 +76,7 @@ def plan(call: Call) -> Response:
     name = _name(text)
     if name != call.deployment:
         raise ManifestError(f"Expected manifest to specify deployment name '{call.deployment}' but was '{name}'", code=BAD_MANIFEST)
-    found = dict(call.services.planner(text, {**deploy_options(call), "dry_run": True}))
-    return answer({key: value for key, value in found.items() if key != "file" or call.flag("keep")})
+    return answer(dict(call.services.planner(text, {**deploy_options(call), "dry_run": True}, keep=call.flag("keep"))))
 
 
 def delete(call: Call) -> Response:

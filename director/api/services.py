@@ -30,8 +30,11 @@ class Tasks(Protocol):
 class Planner(Protocol):
     """What a deploy would do; writes nothing."""
 
-    def __call__(self, manifest: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`{"text": for people, "plan": plain data}`. Raises CaissonError with all that is wrong with the manifest."""
+    def __call__(self, manifest: str, options: Mapping[str, Any], *, keep: bool = False) -> Mapping[str, Any]:
+        """`{"text": for people, "plan": plain data}`, with `keep` also `"file"`, the plan as it may be sent back.
+
+        Raises CaissonError with all that is wrong with the manifest.
+        """
 
 
 @dataclasses.dataclass(frozen=True)

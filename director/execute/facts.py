@@ -11,7 +11,6 @@ from typing import Any
 from director.execute.context import Context
 from director.execute.prepare import Prepared
 from director.plan import model
-from director.plan.changes import normal
 from director.plan.shown import PLACEHOLDER
 from director.release.model import Release
 from director.variables import names
@@ -101,5 +100,5 @@ def _instance(ctx: Context, item: model.ObservedInstance) -> Tree:
 
 def _digest(ctx: Context, value: Any) -> str:
     """Keyed, so that it tells nothing about a short secret."""
-    text = json.dumps(normal(value), sort_keys=True)
+    text = json.dumps(value, sort_keys=True, default=str)
     return hmac.new(ctx.director.secret, text.encode(), hashlib.sha256).hexdigest()[:SHORT]

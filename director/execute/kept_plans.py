@@ -17,20 +17,21 @@ from director.execute.prepare import Prepared, Wanted, prepare
 from director.execute.telling import told
 from director.plan.digest import digest
 from director.plan.moved import Moved, differing, moved
+from director.plan.outline import Outline
 from director.plan.planfile import PlanFile
 
 Tree = dict[str, Any]
 HEADLINE = "The plan does not hold any more: the world has moved since it was made"
 
 
-def keep(ctx: Context, prepared: Prepared, options: Mapping[str, Any]) -> PlanFile:
-    """The plan with everything that doing it needs. `options` are the deploy's in the API's words."""
+def keep(ctx: Context, prepared: Prepared, options: Mapping[str, Any], plan: Outline) -> PlanFile:
+    """The plan with everything that doing it needs. `options` are the deploy's in the API's words, `plan` what is told of it."""
     secret = {"manifest": prepared.wanted.manifest, "file": prepared.wanted.file}
     pinned = {"cloud_config_ids": list(prepared.configs.cloud_ids), "runtime_config_ids": list(prepared.configs.runtime_ids)}
     known = {item.id for item in prepared.blueprint.request.observed}
     return PlanFile(
         director_name=ctx.director.name, director_uuid=ctx.director.uuid, deployment=prepared.manifest.name, made_at=round(ctx.clock(), 3),
-        options={**options, "dry_run": False, "context": pinned}, plan=told(ctx, prepared),
+        options={**options, "dry_run": False, "context": pinned}, plan=plan,
         plan_digest=digest(prepared.plan, ctx.director.secret), rests_on=facts.facts(ctx, prepared), sealed=ctx.vault.seal(secret),
         foreseen_ids=tuple(item.spec.id for item in prepared.blueprint.instances if item.spec.id not in known),
         foreseen_numbers=prepared.made_up,

@@ -213,7 +213,8 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
         blueprint, {key: item.configuration_hash for key, item in rendered.items()}, resolved=_digester(ctx, values.own),
         compiled=ctx.store.compiled_packages.keys(),
     )
-    decided = lines.located(causes.explained(decided, _rotated(ctx, name, values.own)), parsed.document, parsed.configs.runtime)
+    decided = causes.explained(decided, _rotated(ctx, name, values.own))
+    decided = lines.located(decided, parsed.document, parsed.configs.runtime, _new_cloud(ctx, name, parsed.configs))
     return Prepared(
         wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
         plan=decided, rendered=rendered, rendering=filling, lookup=values.own, variable_set_id=values.set_id,
@@ -323,6 +324,12 @@ class _Design:
             new_ids=self._new_ids(ids_wanted(bare)), ids=self.ids, domain=ctx.director.domain,
             director_name=ctx.director.name, director_use_dns_addresses=ctx.director.use_dns_addresses,
         )
+
+
+def _new_cloud(ctx: Context, deployment: str, configs: Configs) -> tuple[load.Document, ...]:
+    """The cloud configs, unless the last success had the same."""
+    row = ctx.store.deployments.find(deployment)
+    return () if row is not None and tuple(row.cloud_config_ids) == configs.cloud_ids else configs.cloud
 
 
 def _rotated(ctx: Context, deployment: str, lookup: Lookup) -> Callable[[str], bool]:

@@ -137,8 +137,11 @@ def disk_reason(spec: InstanceSpec, digest: str, observed: ObservedInstance, lin
     if old != new:
         before = ", ".join(_disk_text(name, size) for name, (size, _) in sorted(old.items())) or "none"
         after = ", ".join(_disk_text(name, size) for name, (size, _) in sorted(new.items())) or "none"
-        text = "persistent disk changes" if before != after else "cloud properties of the persistent disk change"
-        return Reason("persistent_disk", text, before, after, line)
+        if before != after:
+            return Reason("persistent_disk", "persistent disk changes", before, after, line)
+        found = difference(*({name: tree for name, (_, tree) in side.items()} for side in (old, new)), literals=True)
+        text = "cloud properties of the persistent disk change"
+        return Reason("persistent_disk", text, found.before, found.after, line, paths=found.paths)
     trees = {disk.name: disk.cloud_properties for disk in spec.disks}
     text = "a variable in the disk's cloud properties has a new value"
     return _rotated("disks", text, digest, observed.applied, trees, line, "persistent_disk")

@@ -18,9 +18,12 @@ _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 Found = tuple[Document, Path] | None
 
 
-def located(plan: Plan, manifest: Document, runtime: Sequence[Document] = ()) -> Plan:
-    """The plan with file and line of each reason that has a place. What has none keeps the line of its group, in the manifest."""
-    places = _Places(manifest, runtime)
+def located(plan: Plan, manifest: Document, runtime: Sequence[Document] = (), cloud: Sequence[Document] = ()) -> Plan:
+    """The plan with file and line of each reason that has a place. What has none keeps the line of its group, in the manifest.
+
+    `cloud` are the cloud configs when they are others than at the last success: only then they can be the cause.
+    """
+    places = _Places(manifest, runtime, cloud)
     return dataclasses.replace(plan, changes=tuple(
         dataclasses.replace(change, reasons=tuple(places.of(change, reason) for reason in change.reasons)) if change.reasons else change
         for change in plan.changes))
@@ -29,8 +32,8 @@ def located(plan: Plan, manifest: Document, runtime: Sequence[Document] = ()) ->
 class _Places:
     """Reasons of a group's instances are mostly alike, so each place is looked up once."""
 
-    def __init__(self, manifest: Document, runtime: Sequence[Document]) -> None:
-        self._manifest, self._runtime = manifest, runtime
+    def __init__(self, manifest: Document, runtime: Sequence[Document], cloud: Sequence[Document]) -> None:
+        self._manifest, self._runtime, self._cloud = manifest, runtime, cloud
         groups = manifest.tree.get("instance_groups") if isinstance(manifest.tree, dict) else ()
         self._groups: dict[str, int] = {
             str(group.get("name")): place for place, group in enumerate(groups or ()) if isinstance(group, dict)}
@@ -39,7 +42,7 @@ class _Places:
     def of(self, change: Change, reason: Reason) -> Reason:
         releases = tuple(job.release for job in change.spec.jobs) if change.spec else ()
         stemcell = change.spec.stemcell_name if change.spec else ""
-        key = (change.group, reason, releases, stemcell)
+        key = (change.group, change.az, reason, releases, stemcell)
         if key not in self._known:
             found = _FINDERS[reason.kind](self, change, reason) if reason.kind in _FINDERS else None
             document, path = found or (self._manifest, ())
@@ -88,9 +91,8 @@ class _Places:
         return _listed((self._manifest, *self._runtime), "releases", "name", name, "version") if name else None
 
     def stemcell(self, change: Change, reason: Reason) -> Found:
-        place = self._groups.get(change.group)
-        alias = self._manifest.tree["instance_groups"][place].get("stemcell") if place is not None else None
-        return _listed((self._manifest,), "stemcells", "alias", str(alias), "version") or self.group(change, "stemcell")
+        alias = str(self._tree(change).get("stemcell"))
+        return _listed((self._manifest,), "stemcells", "alias", alias, "version") or self.group(change, "stemcell")
 
     def env(self, change: Change, reason: Reason) -> Found:
         return self.group(change, "env", *(_steps(reason.paths[0]) if reason.paths else ()))
@@ -99,17 +101,38 @@ class _Places:
         return (self._manifest, ("tags", *_steps(reason.paths[0]))) if reason.paths and _has(self._manifest.tree, "tags") else None
 
     def machine(self, change: Change, reason: Reason) -> Found:
+        """The property in a new cloud config, where it has it; else what the group says of its machines."""
+        group = self._tree(change)
+        extensions = group.get("vm_extensions") or ()
+        sources = [("vm_types", group.get("vm_type")), *(("vm_extensions", name) for name in extensions), ("azs", change.az)]
+        steps = _steps(reason.paths[0]) if reason.paths else ()
+        for section, name in sources:
+            entry = _listed(self._cloud, section, "name", str(name), "cloud_properties")
+            if entry is not None and steps and _reaches(entry[0].tree, (*entry[1], *steps)):
+                return entry[0], (*entry[1], *steps)
         return self._first(change, ("vm_type", "vm_resources", "vm_extensions"))
 
+    def network(self, change: Change, reason: Reason) -> Found:
+        """The network in a new cloud config, when its settings differ; else the group's networks."""
+        names = {_steps(path)[0] for path in reason.paths}
+        found = (_listed(self._cloud, "networks", "name", str(name), "subnets") for name in sorted(names, key=str))
+        return next((place for place in found if place is not None), None) or self.group(change, "networks")
+
     def disk(self, change: Change, reason: Reason) -> Found:
-        return self._first(change, _DISK_KEYS)
+        """The disk type in a new cloud config, else what the group says of its disk."""
+        name = str(self._tree(change).get("persistent_disk_type"))
+        return _listed(self._cloud, "disk_types", "name", name, "disk_size") or self._first(change, _DISK_KEYS)
 
     def obsolete(self, change: Change, reason: Reason) -> Found:
         return self.group(change, "azs" if reason.paths == ("azs",) else "instances")
 
-    def _first(self, change: Change, keys: Iterable[str]) -> Found:
+    def _tree(self, change: Change) -> Mapping[str, Any]:
         place = self._groups.get(change.group)
-        tree = self._manifest.tree["instance_groups"][place] if place is not None else {}
+        tree: Mapping[str, Any] = self._manifest.tree["instance_groups"][place] if place is not None else {}
+        return tree
+
+    def _first(self, change: Change, keys: Iterable[str]) -> Found:
+        tree = self._tree(change)
         return self.group(change, *[key for key in keys if _has(tree, key)][:1])
 
     def _jobs(self, change: Change) -> Iterable[tuple[Document, Path, Mapping[str, Any]]]:
@@ -125,7 +148,7 @@ class _Places:
 _FINDERS: Mapping[str, Callable[[_Places, Change, Reason], Found]] = {
     "configuration": _Places.configuration, "job": _Places.job, "packages": _Places.packages, "stemcell": _Places.stemcell,
     "env": _Places.env, "tags": _Places.tags, "cloud_properties": _Places.machine, "persistent_disk": _Places.disk,
-    "network": lambda places, change, _: places.group(change, "networks"),
+    "network": _Places.network,
     "new": lambda places, change, _: places.group(change, "instances"), "obsolete": _Places.obsolete,
 }
 
@@ -145,6 +168,15 @@ def _listed(documents: Iterable[Document], section: str, key: str, name: str, in
             if str(item.get(key)) == name:
                 return document, (*path, inside)
     return None
+
+
+def _reaches(tree: Any, path: Path) -> bool:
+    for step in path:
+        known = step in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(step, int) and 0 <= step < len(tree)
+        if not known:
+            return False
+        tree = tree[step]
+    return True
 
 
 def _has(tree: Any, key: str | int) -> bool:

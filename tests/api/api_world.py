@@ -128,11 +128,11 @@ class World:
 
         self.store.users.authenticate = authenticate  # type: ignore[method-assign]
 
-    def _plan(self, manifest: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _plan(self, manifest: str, options: Mapping[str, Any], *, keep: bool = False) -> Mapping[str, Any]:
         self.planned.append((manifest, options))
         if self.plan_error is not None:
             raise self.plan_error
-        return self.plan_answer
+        return {key: value for key, value in self.plan_answer.items() if key != "file" or keep}
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self.http.get(path, **more)

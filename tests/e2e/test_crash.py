@@ -162,7 +162,7 @@ def test_nothing_is_left_to_do(site: Site) -> None:
     assert site.journal(last) == []
     told = site.director.run("-d", "life", "why", "probe/0").out
     assert "recreate: its machine was asked to be recreated" in told
-    assert "configuration: rendered templates differ (probe.greeting), " in told
+    assert "configuration: rendered templates differ (probe.probe.greeting), " in told
 
 
 def test_delete(site: Site) -> None:

@@ -15,7 +15,7 @@ from fakes import World
 from small_world import CLOUD, MANIFEST, RELEASE
 
 from director.errors import CaissonError, ConflictError, UsageError
-from director.execute import deploy, kept_plans, states
+from director.execute import deploy, kept_plans, states, telling
 from director.execute.prepare import prepare
 from director.plan import planfile
 from director.plan.explain import explain
@@ -35,7 +35,7 @@ def plan(world: World, manifest: str = MANIFEST, **options: object) -> PlanFile:
     """Made, written and read again."""
     ctx = world.context
     prepared = prepare(ctx, operations.wanted_of({"manifest": manifest, "options": options}), write=False)
-    return planfile.read(planfile.write(kept_plans.keep(ctx, prepared, options)))
+    return planfile.read(planfile.write(kept_plans.keep(ctx, prepared, options, telling.told(ctx, prepared))))
 
 
 def do(world: World, kept: PlanFile) -> str:
@@ -284,7 +284,7 @@ def test_compilations_are_learned_from_outputs_of_tasks(world: World) -> None:
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
     ctx = dataclasses.replace(world.context, task_events=lambda asked: text.encode() if asked == task else b"")
     prepared = prepare(ctx, operations.wanted_of({"manifest": MANIFEST}), write=False)
-    expected = kept_plans.keep(ctx, prepared, {}).plan.expected
+    expected = telling.told(ctx, prepared).expected
     assert expected is not None
     assert "compile app" in expected.unknown
     assert "compile lib" not in expected.unknown
@@ -295,9 +295,22 @@ def test_known_secrets_are_taken_out_of_what_is_told(deployed: World) -> None:
     deployed.configure(CLOUD.replace("memory: 512", "zone: s3cretvalue"))
     ctx = dataclasses.replace(deployed.context, redact=lambda text: text.replace("s3cretvalue", "<redacted>"))
     prepared = prepare(ctx, operations.wanted_of({"manifest": MANIFEST}), write=False)
-    kept = kept_plans.keep(ctx, prepared, {})
+    kept = kept_plans.keep(ctx, prepared, {}, telling.told(ctx, prepared))
     assert "s3cretvalue" not in planfile.write(kept)
     assert 'zone: "<redacted>"' in explain(kept.plan)
+
+
+def test_places_are_in_the_cloud_config_when_that_is_new(deployed: World) -> None:
+    kept = plan(deployed, MANIFEST.replace("vm_type: small", "vm_type: small").replace("greeting: hello", "greeting: bye"))
+    assert {reason.file for entry in kept.plan.changed for reason in entry.reasons} == {"manifest.yml"}
+    deployed.configure(CLOUD.replace("memory: 512", "memory: 1024"))
+    text = explain(plan(deployed).plan)
+    assert "cloud properties of the machine change (memory: 512 -> memory: 1024), cloud-config 'default':3" in text
+
+
+def test_rotated_variables_are_named(deployed: World) -> None:
+    rotate(deployed)
+    assert "rendered templates differ: variables have new values (password), manifest.yml:" in explain(plan(deployed).plan)
 
 
 def test_damaged_plans_are_refused(world: World) -> None:

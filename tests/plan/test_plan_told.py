@@ -173,6 +173,39 @@ def test_each_kind_of_reason_names_the_line_to_look_at(kind: str, paths: tuple[s
     assert f"{found.file}:{found.line}" == place
 
 
+CLOUD = """\
+azs: [{name: z1, cloud_properties: {zone: a}}]
+vm_types:
+- name: large
+  cloud_properties:
+    size: 2
+vm_extensions: [{name: more}]
+disk_types:
+- name: big
+  disk_size: 3
+networks:
+- name: default
+  subnets: []
+"""
+
+
+@pytest.mark.parametrize(("kind", "paths", "place"), [
+    ("cloud_properties", ("size",), "cloud.yml:5"),
+    ("cloud_properties", ("zone",), "cloud.yml:1"),
+    ("cloud_properties", ("gone",), "app.yml:23"),
+    ("network", ("default.gateway",), "cloud.yml:12"),
+    ("network", (), "app.yml:28"),
+    ("persistent_disk", (), "app.yml:24"),
+])
+def test_a_new_cloud_config_may_be_the_place(kind: str, paths: tuple[str, ...], place: str) -> None:
+    (change,) = planned(request(group(line=11))).changes
+    reason = dataclasses.replace(change.reasons[0], kind=kind, paths=paths)
+    plan = Plan("dep", (dataclasses.replace(change, reasons=(reason,), az="z1"),), (), ())
+    documents = load_yaml(MANIFEST, "app.yml"), (), (load_yaml(CLOUD, "cloud.yml"),)
+    found = lines.located(plan, *documents).changes[0].reasons[0]
+    assert f"{found.file}:{found.line}" == place
+
+
 def test_what_has_no_place_has_none() -> None:
     plan = planned(wanting(request(group(), group("old")), group()))
     found = lines.located(plan, load_yaml(MANIFEST, "app.yml"))
