@@ -156,7 +156,7 @@ def _run_on(ctx: Context, request: ErrandRequest, target: Target) -> ErrandResul
 
 def _configuration(prepared: Prepared, target: Target) -> str:
     text = json.dumps([
-        target.spec.id, prepared.rendered[target.spec.id].configuration_hash if target.spec.id in prepared.rendered else "",
+        target.spec.id, prepared.rendered.hashes.get(target.spec.id, ""),
         [(package.name, package.key) for package in target.spec.packages],
     ])
     return hashlib.sha256(text.encode()).hexdigest()

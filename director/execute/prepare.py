@@ -22,7 +22,6 @@ from director.manifest import cloud_config, late, load, parse
 from director.manifest.configs import check_cpis
 from director.manifest.model import CloudConfig, Manifest
 from director.plan import causes, changes, decide, design, ids_wanted, lines, model, number, settings
-from director.render.model import RenderedInstance
 from director.state.addresses import AddressRow
 from director.state.compiled_packages import CompiledPackageRow
 from director.state.instances import InstanceRow
@@ -72,7 +71,7 @@ class Prepared:
     cloud: CloudConfig
     blueprint: model.Blueprint
     plan: model.Plan
-    rendered: dict[str, RenderedInstance]
+    rendered: rendering.Rendered
     rendering: rendering.Rendering = dataclasses.field(repr=False)
     lookup: Lookup = dataclasses.field(repr=False)
     variable_set_id: int | None
@@ -90,18 +89,18 @@ class Prepared:
         networks = settings.with_chosen(spec.networks, observe.chosen_by_cloud(vm))
         if networks != spec.networks:
             spec = self.settled[spec.id] = dataclasses.replace(spec, networks=networks)
-            self.rendered[spec.id] = self.rendering.one(spec)
+            self.rendered.replace(self.rendering.one(spec))
 
     def apply_spec(self, instance_id: str) -> Tree:
         """What the instance's agent is given. Packages must be compiled by now."""
         spec = self._spec(instance_id)
         rows = self.find_compiled([package.key for package in spec.packages])
         compiled = {package.name: rows[package.key] for package in spec.packages}
-        return specs.apply_spec(spec, self.rendered[instance_id], compiled)
+        return specs.apply_spec(spec, self.rendered.of(instance_id), compiled)
 
     def blob(self, digest: str) -> bytes | None:
         """The rendered templates with that digest (bare hex)."""
-        return next((item.archive for item in self.rendered.values() if item.digest == f"sha256:{digest}"), None)
+        return self.rendered.archive(digest)
 
     def fill(self, tree: Tree) -> Tree:
         """The tree without placeholders."""
@@ -129,9 +128,9 @@ class Prepared:
         """The instance is what its spec says."""
         spec = self._spec(change.id)
         if change.id in self.settled:
-            change = dataclasses.replace(change, spec=spec, configuration_hash=self.rendered[change.id].configuration_hash)
+            change = dataclasses.replace(change, spec=spec, configuration_hash=self.rendered.hashes[change.id])
         ctx.store.instances.update(
-            change.id, applied=json_ready(changes.record(change)), dirty=False, state=spec.state,
+            change.id, applied=json_ready(self.rendered.remembered(change.id, changes.record(change))), dirty=False, state=spec.state,
             variable_set_id=self.variable_set_id,
         )
 
@@ -210,7 +209,7 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
     filling = rendering.Rendering(ctx, blueprint, values, designing.ids)
     rendered = filling.all()
     decided = decide(
-        blueprint, {key: item.configuration_hash for key, item in rendered.items()}, resolved=_digester(ctx, values.own),
+        blueprint, rendered.hashes, resolved=_digester(ctx, values.own),
         compiled=ctx.store.compiled_packages.keys(),
     )
     decided = causes.explained(decided, _rotated(ctx, name, values.own))

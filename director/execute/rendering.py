@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import director
 from director.execute.context import Context
 from director.execute.variables import Values, resolve_sleeping
 from director.manifest import late
@@ -12,8 +16,58 @@ from director.plan import model
 from director.plan.settings import UNKNOWN_IP, default_network
 from director.release import job as release_job
 from director.render.model import DnsIds, RenderedInstance, RenderJob, RenderRequest, Template
+from director.render.renderer import Batch
 
 Tree = dict[str, Any]
+
+INPUTS = "rendered_from"
+
+
+class Rendered:
+    """Files of instances. What an instance's templates see is digested first; where that is what it was when the instance was applied
+    last, the recorded hash is right and nothing is rendered until somebody needs the files."""
+
+    def __init__(self, ctx: Context, specs: Sequence[model.InstanceSpec], batch: Batch, observed: Mapping[str, model.Tree]) -> None:
+        """`observed` is what was applied to instances. Raises RenderError with everything that failed."""
+        self._batch = batch
+        self._numbers = {spec.id: number for number, spec in enumerate(specs)}
+        self._inputs = {spec.id: _signed(ctx, digest) for spec, digest in zip(specs, batch.inputs, strict=True)}
+        self._made: dict[str, RenderedInstance] = {}
+        self._hashes = {
+            id: str(applied["configuration_hash"]) for id, applied in observed.items()
+            if applied.get("configuration_hash") and applied.get(INPUTS) == self._inputs.get(id)
+        }
+        self._add(batch.render(self._numbers[id] for id in self._numbers if id not in self._hashes))
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Instance id -> configuration hash."""
+        return dict(self._hashes)
+
+    def of(self, id: str) -> RenderedInstance:
+        """The files. Raises KeyError for an instance that sleeps."""
+        if id not in self._made:
+            self._add(self._batch.render([self._numbers[id]]))
+        return self._made[id]
+
+    def replace(self, instance: RenderedInstance) -> None:
+        """It was rendered again, with what was not known before; nobody may rely on what its templates saw then."""
+        self._inputs.pop(instance.id, None)
+        self._add([instance])
+
+    def archive(self, digest: str) -> bytes | None:
+        """The archive with that digest (bare hex), of an instance whose files somebody asked for."""
+        return next((item.archive for item in list(self._made.values()) if item.digest == f"sha256:{digest}"), None)
+
+    def remembered(self, id: str, applied: Mapping[str, Any]) -> Tree:
+        """What to store of an instance with its hash, so that the next deploy may skip rendering it."""
+        known = id in self._inputs and applied.get("configuration_hash") == self._hashes.get(id)
+        return {**applied, INPUTS: self._inputs[id]} if known else dict(applied)
+
+    def _add(self, instances: Iterable[RenderedInstance]) -> None:
+        for instance in instances:
+            self._made[instance.id] = instance
+            self._hashes[instance.id] = instance.configuration_hash
 
 
 class Rendering:
@@ -24,8 +78,8 @@ class Rendering:
         dns_ids = DnsIds(ids.azs, ids.networks, ids.groups, ids.instances)
         self._requests = _Requests(ctx, blueprint.request.manifest.name, values, dns_ids)
 
-    def all(self) -> dict[str, RenderedInstance]:
-        """Instance id -> files, for all instances but those of sleeping errand groups, of which only variables are asked for."""
+    def all(self) -> Rendered:
+        """All instances but those of sleeping errand groups, of which only variables are asked for."""
         instances = self._blueprint.instances
         awake = {
             *self._blueprint.request.options.errand_groups,
@@ -34,11 +88,17 @@ class Rendering:
         specs = [item.spec for item in instances if item.spec.lifecycle != "errand" or item.spec.group in awake]
         awake_ids = {spec.id for spec in specs}
         resolve_sleeping(self._values, [item.spec for item in instances if item.spec.id not in awake_ids])
-        return {item.id: item for item in self._ctx.renderer.render([self._requests.of(spec) for spec in specs])}
+        applied = {item.spec.id: item.observed.applied for item in instances if item.observed is not None}
+        return Rendered(self._ctx, specs, self._ctx.renderer.batch([self._requests.of(spec) for spec in specs]), applied)
 
     def one(self, spec: model.InstanceSpec) -> RenderedInstance:
         """The files of one instance, once more: its machine is there now, and with it what only the cloud knew."""
         return self._ctx.renderer.render([self._requests.of(spec)])[0]
+
+
+def _signed(ctx: Context, digest: str) -> str:
+    """Keyed, so that what is stored tells nothing about a short secret; another version of the director may render otherwise."""
+    return hmac.new(ctx.director.secret, f"{director.__version__} {digest}".encode(), hashlib.sha256).hexdigest()
 
 
 class _Requests:
@@ -47,6 +107,7 @@ class _Requests:
     def __init__(self, ctx: Context, deployment: str, values: Values, ids: DnsIds) -> None:
         self._ctx, self._deployment, self._values, self._ids = ctx, deployment, values, ids
         self._filled: dict[int, tuple[Tree, Tree]] = {}
+        self._jobs: dict[int, tuple[model.JobPlan, RenderJob]] = {}
         self._source = functools.lru_cache(maxsize=None)(self._read)
 
     def of(self, spec: model.InstanceSpec) -> RenderRequest:
@@ -60,6 +121,12 @@ class _Requests:
         )
 
     def _job(self, job: model.JobPlan) -> RenderJob:
+        """Plans of jobs are shared by the instances of a group: so is what is made of them."""
+        if id(job) not in self._jobs:
+            self._jobs[id(job)] = (job, self._made(job))
+        return self._jobs[id(job)][1]
+
+    def _made(self, job: model.JobPlan) -> RenderJob:
         source = self._source(job.blob_id, job.name)
         return RenderJob(
             name=job.name, release=job.release, release_version=job.release_version, monit=source.monit,

@@ -29,13 +29,15 @@ _MOST_TEMPLATES = 20_000
 
 
 class Work:
-    """One context with the templates to fill in: `spec` and `links` are JSON texts, encoded."""
+    """One context with the templates to fill in: `spec`, `properties` and `links` are JSON texts, encoded. Works that have the same
+    properties or links share the object, and it is sent once."""
 
-    __slots__ = ("links", "name", "spec", "templates")
+    __slots__ = ("links", "name", "properties", "spec", "templates")
 
-    def __init__(self, name: str, spec: bytes, links: bytes, templates: Sequence[Source]) -> None:
+    def __init__(self, name: str, spec: bytes, properties: bytes, links: bytes, templates: Sequence[Source]) -> None:
         self.name = name
         self.spec = spec
+        self.properties = properties
         self.links = links
         self.templates = templates
 
@@ -118,8 +120,8 @@ class Erb:
     def _request(self, batch: Sequence[Work]) -> tuple[dict[str, object], list[bytes]]:
         define: list[list[object]] = []
         bodies: list[bytes] = []
-        jobs: list[dict[str, object]] = []
-        tail: list[bytes] = []
+        jobs: list[list[object]] = []
+        texts: dict[int, tuple[int, bytes]] = {}
         for item in batch:
             ids = []
             for source in item.templates:
@@ -130,9 +132,12 @@ class Erb:
                     define.append([key, source.file, len(text)])
                     bodies.append(text)
                 ids.append(key)
-            jobs.append({"spec": len(item.spec), "links": len(item.links), "templates": ids})
-            tail += [item.spec, item.links]
-        return {"define": define, "jobs": jobs, "seconds": self._seconds}, bodies + tail
+            shared = [texts.setdefault(id(text), (len(texts), text))[0] for text in (item.properties, item.links)]
+            jobs.append([len(item.spec), *shared, ids])
+        bodies += [text for _, text in texts.values()]
+        bodies += [item.spec for item in batch]
+        lengths = [len(text) for _, text in texts.values()]
+        return {"define": define, "texts": lengths, "jobs": jobs, "seconds": self._seconds}, bodies
 
     def _id(self, source: Source) -> str:
         key = (source.file, source.text)
@@ -233,9 +238,11 @@ class Erb:
 
 def _first_batch(work: Sequence[Work], start: int) -> Iterator[Work]:
     size = 0
+    shared: set[int] = set()
     for item in work[start:start + _BATCH_JOBS]:
         yield item
-        size += len(item.spec) + len(item.links)
+        size += len(item.spec) + sum(len(text) for text in (item.properties, item.links) if id(text) not in shared)
+        shared |= {id(item.properties), id(item.links)}
         if size > _BATCH_BYTES:
             return
 

@@ -1,7 +1,8 @@
 # Fills in ERB templates for the director, batch by batch, until its standard input ends.
 #
 # One batch is a line with the length of a JSON header, the header, and the raw bytes that the header gives the lengths of:
-#   {"define": [[id, file, bytes]], "jobs": [{"spec": bytes, "links": bytes, "templates": [id]}], "seconds": s}
+#   {"define": [[id, file, bytes]], "texts": [bytes], "jobs": [[bytes of the spec, text of properties, text of links, [id]]], "seconds": s}
+# in this order; texts are numbered from 0, since many jobs share them.
 # The answer is one such frame for each job, in order: {"results": [["ok", bytes] | ["error", line, message]]}
 # so that the director knows which job it was when this process dies.
 
@@ -251,8 +252,9 @@ module Caisson
   class Context
     include Properties
 
-    def initialize(spec, links)
+    def initialize(spec, properties, links)
       @spec_text = spec
+      @properties_text = properties
       @links_text = links
     end
 
@@ -270,11 +272,12 @@ module Caisson
     end
 
     def raw_properties
-      raw_spec['properties']
+      return @raw_properties if defined?(@raw_properties)
+      @raw_properties = parsed(@properties_text)
     end
 
     def spec
-      @spec ||= Node.wrap(raw_spec.merge('links' => raw_links))
+      @spec ||= Node.wrap(raw_spec.merge('properties' => raw_properties, 'links' => raw_links))
     end
 
     def link(name)
@@ -297,11 +300,15 @@ module Caisson
     private
 
     def raw_spec
-      @raw_spec ||= JSON.parse(@spec_text, max_nesting: false, allow_nan: true)
+      @raw_spec ||= parsed(@spec_text)
     end
 
     def raw_links
-      @raw_links ||= JSON.parse(@links_text, max_nesting: false, allow_nan: true)
+      @raw_links ||= parsed(@links_text)
+    end
+
+    def parsed(text)
+      JSON.parse(text, max_nesting: false, allow_nan: true)
     end
   end
 
@@ -354,17 +361,18 @@ module Caisson
 
     def batch(header)
       header['define'].each { |id, file, bytes| @templates[id] = Template.new(file, text(bytes)) }
-      jobs = header['jobs'].map { |job| [text(job['spec']), text(job['links']), job['templates']] }
-      jobs.each { |spec, links, ids| answer(ids.map { |id| fill_in(@templates[id], spec, links, header['seconds']) }) }
+      texts = header['texts'].map { |bytes| text(bytes) }
+      jobs = header['jobs'].map { |bytes, properties, links, ids| [[text(bytes), texts[properties], texts[links]], ids] }
+      jobs.each { |document, ids| answer(ids.map { |id| fill_in(@templates[id], document, header['seconds']) }) }
     end
 
     def text(bytes)
       (@input.read(bytes) || '').force_encoding(Encoding::UTF_8)
     end
 
-    def fill_in(template, spec, links, seconds)
+    def fill_in(template, document, seconds)
       @deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + seconds
-      template.fill_in(Context.new(spec, links))
+      template.fill_in(Context.new(*document))
     ensure
       @deadline = nil
     end

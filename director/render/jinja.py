@@ -27,6 +27,7 @@ from director.render.context import LookupFailed, link_address
 from director.render.engine import Failure, Outcome, Source
 
 _MISSING: Any = object()
+_PLAIN = frozenset({str, int, float, bool, type(None), list, dict})
 
 
 class Jinja:
@@ -149,7 +150,7 @@ def _names(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _printable(value: Any) -> Any:
     """What `{{ }}` prints: a method that nobody called would print where it is in memory, which is another place each time."""
-    if inspect.isroutine(value):
+    if type(value) not in _PLAIN and inspect.isroutine(value):
         name = getattr(value, "__name__", "this")
         raise TypeError(f"'{name}' is a method: write {name}()")
     return value

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import shutil
-import subprocess
 import time
 from typing import Any
 
@@ -16,8 +14,6 @@ from director.manifest.parse import parse_manifest
 from director.plan import decide, design, ids_wanted, number
 from director.plan.model import Plan, Request
 from director.release.model import JobSpec, LinkSpec, PackageSpec, PropertySpec, Release, Stemcell
-from director.render.model import RenderJob, RenderRequest, Template
-from director.render.renderer import Renderer
 from tests.bench.rows import Row
 from tests.bench.world import World, seconds
 
@@ -36,33 +32,6 @@ CLOUD = {
     "networks": [{"name": "default", "subnets": [{"range": "10.0.0.0/16", "gateway": "10.0.0.1", "azs": ["z1", "z2", "z3"]}]}],
     "compilation": {"workers": 2, "network": "default", "az": "z1"},
 }
-TEMPLATES = {
-    "web.conf": "listen <%= p('port') %>;\nname <%= spec.name %>-<%= spec.index %>.<%= spec.deployment %>;\naddress <%= spec.address %>;\n"
-                "<% p('upstreams').each do |item| %>upstream <%= item['name'] %> <%= item['weight'] %>;\n<% end %>",
-    "ctl": "#!/bin/bash\nexec run --id <%= spec.id %> --az <%= spec.az %><% if_p('debug') do |on| %> --debug=<%= on %><% end %>\n",
-    "settings.json": "<%= JSON.pretty_generate('hosts' => p('hosts'), 'index' => spec.index) %>\n",
-}
-PROPERTIES: dict[str, Any] = {
-    "port": 80, "debug": True, "hosts": [f"host-{number}" for number in range(20)],
-    "upstreams": [{"name": f"u{number}", "weight": number} for number in range(10)],
-}
-BARE_RUBY = """require 'erb'; require 'json'; require 'ostruct'
-given = JSON.parse(STDIN.read)
-class Context
-  attr_reader :spec
-  def initialize(spec, properties) = (@spec = OpenStruct.new(spec); @properties = properties)
-  def p(name) = @properties[name]
-  def if_p(name) = yield(@properties[name])
-  def get_binding = binding
-end
-size = 0
-started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
-given['specs'].each do |spec|
-  context = Context.new(spec, given['properties'])
-  given['templates'].each { |text| size += ERB.new(text, trim_mode: '-').result(context.get_binding).size }
-end
-puts Process.clock_gettime(Process::CLOCK_MONOTONIC) - started
-"""
 
 
 def plan(world: World) -> list[Row]:
@@ -111,29 +80,3 @@ def _plan(manifest: str, cloud: str) -> Plan:
     blueprint = design(request)
     blueprint = design(dataclasses.replace(request, ids=number(request.ids, blueprint.needs_ids)))
     return decide(blueprint, {item.spec.id: "hash" for item in blueprint.instances})
-
-
-def render(world: World) -> list[Row]:
-    if not shutil.which("ruby"):
-        raise FileNotFoundError("ruby is not installed: apt-get install ruby")
-    templates = tuple(Template(f"{name}.erb", f"config/{name}", text) for name, text in TEMPLATES.items())
-    requests = [_request(number, templates) for number in range(INSTANCES)]
-    with Renderer() as renderer:
-        renderer.render([_request(INSTANCES, templates)])
-        value = seconds(lambda: renderer.render(requests))
-    specs = [
-        {"name": "web", "index": n, "id": f"id-{n}", "az": "z1", "address": f"10.0.0.{n}", "deployment": "big"} for n in range(INSTANCES)
-    ]
-    given = json.dumps({"specs": specs, "properties": PROPERTIES, "templates": list(TEMPLATES.values())})
-    done = subprocess.run(["ruby", "-e", BARE_RUBY], input=given, capture_output=True, text=True, check=True)
-    peer = float(done.stdout)
-    name = f"render {INSTANCES} instances, {len(TEMPLATES)} templates each"
-    return [Row(name, value, "s", 15, f"bare Ruby ERB of the same: {peer:.2f} s", peer)]
-
-
-def _request(index: int, templates: tuple[Template, ...]) -> RenderRequest:
-    job = RenderJob("web", "app", "1", templates=templates, properties=PROPERTIES, declared=tuple(PROPERTIES))
-    return RenderRequest(
-        deployment="big", group="web", index=index, id=f"id-{index}", az="z1", bootstrap=index == 0, address=f"10.0.0.{index}",
-        ip=f"10.0.0.{index}", jobs=(job,), networks={"default": {"ip": f"10.0.0.{index}"}},
-    )

@@ -14,7 +14,7 @@ from director.render.renderer import Renderer
 
 
 def work(*texts: str) -> list[Work]:
-    return [Work("j", b"{}", b"{}", [Source(f"j/{number}", text)]) for number, text in enumerate(texts)]
+    return [Work("j", b"{}", b"{}", b"{}", [Source(f"j/{number}", text)]) for number, text in enumerate(texts)]
 
 
 def test_a_template_that_kills_the_process_fails_alone() -> None:
