@@ -24,17 +24,29 @@ def index(call: Call) -> Response:
 
 
 def step(call: Call) -> Response:
-    """Queue the next step, or the way back by one."""
+    """Queue the next step of each of `names`, or of all leaves `signed_by` a CA; or the way back by one."""
     body = call.json()
+    written, signed_by = field(body, "names", list, default=[]), field(body, "signed_by", str, default="")
+    if bool(written) == bool(signed_by):
+        raise UsageError("Either 'names' or 'signed_by' must be given", code=40001)
+    whole = [_known(call, {**body, "name": name}) for name in (written or [signed_by])]
+    arguments = {
+        "names": whole if written else [], "signed_by": "" if written else whole[0],
+        "undo": field(body, "undo", bool, default=False), "dry_run": field(body, "dry_run", bool, default=False)}
+    what = f"rotate variable {whole[0]}" + (f" and {len(whole) - 1} more" if len(whole) > 1 else "")
+    what = what if written else f"rotate what {signed_by} signed"
+    what += (" (undo)" if arguments["undo"] else "") + (" (dry run)" if arguments["dry_run"] else "")
+    return call.start("rotate_variable", arguments, what, owner(call, whole[0]))
+
+
+def _known(call: Call, body: Mapping[str, Any]) -> str:
+    """The whole name of a variable that is there. Raises UsageError, NotFoundError."""
     full = absolute(call, body)
     if call.services.store.variables.latest(full) is None:
         known = [row.name for row in call.services.store.variables.all_latest()]
         raise NotFoundError(f"There is no variable '{full}'", code=540002,
                             suggestion=did_you_mean(full, known) or "'caisson variables --details' lists them.")
-    arguments = {
-        "name": full, "undo": field(body, "undo", bool, default=False), "dry_run": field(body, "dry_run", bool, default=False)}
-    what = f"rotate variable {full}" + (" (undo)" if arguments["undo"] else "") + (" (dry run)" if arguments["dry_run"] else "")
-    return call.start("rotate_variable", arguments, what, owner(call, full))
+    return full
 
 
 def certificates(call: Call) -> Response:

@@ -226,8 +226,9 @@ class Client:
     def rotations(self) -> list[dict[str, Any]]:
         return _rows(self.get("/rotations"))
 
-    def rotate(self, name: str, deployment: str, *, undo: bool, dry_run: bool) -> dict[str, Any]:
-        return self.start("POST", "/rotations", json={"name": name, "deployment": deployment, "undo": undo, "dry_run": dry_run})
+    def rotate(self, names: Sequence[str], signed_by: str, deployment: str, *, undo: bool, dry_run: bool) -> dict[str, Any]:
+        body = {"names": list(names), "signed_by": signed_by, "deployment": deployment, "undo": undo, "dry_run": dry_run}
+        return self.start("POST", "/rotations", json=body)
 
     def errands(self, name: str) -> list[dict[str, Any]]:
         return _rows(self.get(f"/deployments/{name}/errands"))

@@ -201,11 +201,11 @@ def _delete_old_disks(_: TaskContext, ctx: context.Context, __: Arguments) -> st
 
 def _rotate(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     """No deploy of those who use it runs meanwhile, since what such a deploy takes would be neither before nor after the step."""
-    name, dry_run = arguments["name"], bool(arguments.get("dry_run"))
+    names, dry_run = rotate.names_of(ctx, arguments["names"], str(arguments.get("signed_by") or "")), bool(arguments.get("dry_run"))
     with contextlib.ExitStack() as held:
-        for deployment in () if dry_run else rotate.deployments_of(ctx.store, name):
+        for deployment in () if dry_run else rotate.deployments_of(ctx.store, names):
             held.enter_context(task.locks.deployment(deployment))
-        return rotate.rotate(ctx, name, undo=bool(arguments.get("undo")), dry_run=dry_run)
+        return rotate.rotate(ctx, names, undo=bool(arguments.get("undo")), dry_run=dry_run)
 
 
 KINDS: Mapping[str, Entry] = {

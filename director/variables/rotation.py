@@ -107,6 +107,14 @@ def plan_step(
     return Step(name, BEFORE, BEFORE, (planning.renewed(row),), (name,))
 
 
+def leaves_of(vault: Vault, store: Store, name: str) -> tuple[str, ...]:
+    """What the CA `name` signed and what signs nothing itself, sorted. Raises NotFoundError."""
+    family = Family(store)
+    family.get(name)
+    planning = _Planning(vault, family, keys.SameKeys())
+    return tuple(other for other in family.signed(name) if not planning.signs(family.rows[other]))
+
+
 def apply_step(store: Store, step: Step) -> None:
     """Write the step down: all of it or nothing."""
     with store.transaction(durable=True):
@@ -139,6 +147,10 @@ class Family:
     def signs(self, name: str) -> bool:
         """Whether it signed any other."""
         return name in self._signed
+
+    def signed(self, name: str) -> list[str]:
+        """What it signed itself, sorted."""
+        return self._signed.get(name, [])
 
     def below(self, name: str) -> list[str]:
         """The name itself and all that it signed, signers first."""

@@ -123,23 +123,27 @@ def test_rotations(world: World, vault: Vault) -> None:
 
 
 def test_a_step_is_a_task(world: World, vault: Vault) -> None:
-    for body, name, owner in (
-        ({"name": "ca", "deployment": "app"}, "/caisson/app/ca", "app"),
-        ({"name": "/caisson/app/leaf", "undo": True}, "/caisson/app/leaf", "app"),
-        ({"name": "/caisson/app/password", "dry_run": True}, "/caisson/app/password", "app"),
+    for body, names, signed_by, what in (
+        ({"names": ["ca"], "deployment": "app"}, ["/caisson/app/ca"], "", "rotate variable /caisson/app/ca"),
+        ({"names": ["/caisson/app/ca"], "undo": True}, ["/caisson/app/ca"], "", "rotate variable /caisson/app/ca (undo)"),
+        ({"names": ["leaf", "password"], "deployment": "app", "dry_run": True}, ["/caisson/app/leaf", "/caisson/app/password"], "",
+         "rotate variable /caisson/app/leaf and 1 more (dry run)"),
+        ({"signed_by": "ca", "deployment": "app"}, [], "/caisson/app/ca", "rotate what ca signed"),
     ):
-        answer = world.post("/rotations", json=body)
-        assert answer.status_code == 302
+        assert world.post("/rotations", json=body).status_code == 302
         task = world.last_task()
-        assert (task.type, task.deployment, task.arguments["name"]) == ("rotate_variable", owner, name)
+        assert (task.type, task.deployment, task.description) == ("rotate_variable", "app", what)
+        assert (task.arguments["names"], task.arguments["signed_by"]) == (names, signed_by)
         assert (task.arguments["undo"], task.arguments["dry_run"]) == (body.get("undo", False), body.get("dry_run", False))
 
 
 @pytest.mark.parametrize(("body", "status", "text"), [
-    ({"name": "ca"}, 400, "The name 'ca' is relative"),
-    ({"name": "cb", "deployment": "app"}, 404, "There is no variable '/caisson/app/cb'"),
-    ({}, 400, "Required property 'name'"), ({"name": 1}, 400, "did not match the required type"),
-    ({"name": "/caisson/app/ca", "undo": "yes"}, 400, "did not match the required type"),
+    ({"names": ["ca"]}, 400, "The name 'ca' is relative"),
+    ({"names": ["cb"], "deployment": "app"}, 404, "There is no variable '/caisson/app/cb'"),
+    ({}, 400, "Either 'names' or 'signed_by' must be given"), ({"names": 1}, 400, "did not match the required type"),
+    ({"names": [1]}, 400, "did not match the required type"), ({"names": ["/caisson/app/ca"], "signed_by": "/x"}, 400, "Either 'names' or"),
+    ({"names": ["/caisson/app/ca"], "undo": "yes"}, 400, "did not match the required type"),
+    ({"names": ["/a.b"]}, 400, "must only contain alphanumeric"),
 ])
 def test_wrong_requests(world: World, vault: Vault, body: dict[str, Any], status: int, text: str) -> None:
     answer = world.post("/rotations", json=body)

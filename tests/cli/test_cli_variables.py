@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import pytest
 from api_world import NOW
@@ -67,10 +68,9 @@ def test_certificates_for_a_pipeline(cli: Cli, vault: Vault, days: str, names: l
 
 
 def told(after: int, *, dry_run: bool = False) -> Script:
-    result = {
-        "name": "/caisson/app/ca", "before": after - 1, "after": after, "dry_run": dry_run, "stage": rotation.STAGES[after],
-        "deployments": ["app"], "versions": [{"name": "/caisson/app/ca", "id": "" if dry_run else "some-id", "what": "new CA trusted"}],
-    }
+    version = {"name": "/caisson/app/ca", "id": "" if dry_run else "some-id", "what": "new CA trusted"}
+    step = {"name": "/caisson/app/ca", "before": after - 1, "after": after, "stage": rotation.STAGES[after], "versions": [version]}
+    result: dict[str, Any] = {"dry_run": dry_run, "deployments": ["app"], "steps": [step]}
     if dry_run:
         result["plans"] = [{"deployment": "app", "text": "  ~ web/1: update\n", "plan": {}}]
     return Script(result=json.dumps(result) + "\n")
@@ -82,13 +82,16 @@ def test_rotate(cli: Cli, vault: Vault) -> None:
     cli.answers = ["yes"]
     out = cli.ok("-d", "app", "rotate", "ca").out
     assert cli.asked == ["Continue? [yN]:"]
-    assert cli.tasks.created == [("rotate_variable", {"name": "/caisson/app/ca", "undo": False, "dry_run": False})]
+    assert cli.tasks.created == [
+        ("rotate_variable", {"names": ["/caisson/app/ca"], "signed_by": "", "undo": False, "dry_run": False})]
     for line in ("stage 1 of 3, the new CA is trusted, the old one signs", "Deploy it now: caisson -d app deploy MANIFEST",
                  "Then go on: caisson rotate /caisson/app/ca"):
         assert line in out
     cli.tasks.scripts["rotate_variable"] = told(3)
     assert "Then go on" not in cli.ok("-n", "rotate", "/caisson/app/ca", "--undo").out
     assert cli.tasks.created[-1][1]["undo"] is True
+    cli.ok("-n", "-d", "app", "rotate", "--signed-by", "ca")
+    assert cli.tasks.created[-1][1]["signed_by"] == "/caisson/app/ca"
 
 
 def test_rotate_as_a_dry_run_asks_nothing(cli: Cli, vault: Vault) -> None:
@@ -103,6 +106,7 @@ def test_rotate_as_a_dry_run_asks_nothing(cli: Cli, vault: Vault) -> None:
 
 def test_rotate_needs_to_know_which(cli: Cli, vault: Vault) -> None:
     assert "Expected non-empty deployment name" in cli("-n", "rotate", "ca").err
+    assert "Give the names of variables, or --signed-by CA" in cli("-n", "rotate").err
     result = cli("-n", "-d", "app", "rotate", "lead")
     assert result.code == 1
     assert "There is no variable '/caisson/app/lead'" in result.err

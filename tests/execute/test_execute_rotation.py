@@ -71,11 +71,12 @@ def world(world: World) -> World:
     return world
 
 
-def step(world: World, name: str = ROOT, **flags: bool) -> dict[str, Any]:
+def step(world: World, *names: str, **flags: bool) -> dict[str, Any]:
+    """What is told of the task, and of its first step."""
     ctx = world.context
-    rotate.rotate(ctx, name, **flags)
+    rotate.rotate(ctx, names or (ROOT,), **flags)
     told: dict[str, Any] = json.loads(ctx.log.results.pop())  # type: ignore[attr-defined]
-    return told
+    return {**told, **told["steps"][0]}
 
 
 def refused(world: World, **flags: bool) -> list[str]:
@@ -192,12 +193,9 @@ def test_the_way_back(world: World) -> None:
 def test_another_director_goes_on(world: World, tmp_path: Path) -> None:
     """What is known of a rotation is in the database, all of it or nothing."""
     world.deploy(APP)
-    commits = 0
 
     def stop(name: str) -> None:
-        nonlocal commits
-        commits += name == "commit"
-        if commits == 2:  # the beginning of the event is the first
+        if name == "commit":
             raise KeyboardInterrupt
 
     step(world)
@@ -259,6 +257,32 @@ def test_a_rotation_ends_with_its_last_user(world: World) -> None:
     delete.delete_deployment(world.context, "app")
     assert world.store.rotations.all() == []
     assert {row.name for row in world.store.variables.all()} == {f"/test/app/{name}" for name in ("root", "middle", "leaf", "password")}
+
+
+def test_many_at_once_all_or_none(world: World) -> None:
+    text = manifest([*VARIABLES, {"name": "user", "type": "user"}], VALUES, instances=1)
+    world.deploy(text)
+    before = world.store.variables.all()
+    with pytest.raises(ConflictError) as caught:
+        step(world, "/test/app/password", "/test/app/leaf", "/test/app/middle", "/test/app/pasword")
+    assert [item.summary for item in caught.value.diagnostics] == [
+        "'/test/app/middle' and '/test/app/leaf' belong to one CA, so they cannot be rotated at once",
+        "There is no variable '/test/app/pasword'"]
+    assert world.store.variables.all() == before
+    told = step(world, "/test/app/password", "/test/app/user", "/test/app/leaf")
+    assert [item["name"] for item in told["steps"]] == ["/test/app/password", "/test/app/user", "/test/app/leaf"]
+    assert len(world.store.variables.all()) == len(before) + 3
+
+
+def test_all_that_a_ca_signed(world: World) -> None:
+    world.deploy(APP)
+    world.deploy(OTHER)
+    assert rotate.names_of(world.context, [], ROOT) == ("/test/other/theirs",), "CAs take steps of their own"
+    assert rotate.names_of(world.context, [], "/test/app/middle") == ("/test/app/leaf",)
+    with pytest.raises(CaissonError, match="has signed no certificate that signs nothing itself"):
+        rotate.names_of(world.context, [], "/test/app/leaf")
+    with pytest.raises(CaissonError, match="There is no variable '/test/app/midle'"):
+        rotate.names_of(world.context, [], "/test/app/midle")
 
 
 def test_password_and_leaf_reach_the_machines_with_the_next_deploy(world: World) -> None:
