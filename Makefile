@@ -10,6 +10,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 CAISSON := $(SUDO) $(VENV)/bin/caisson
 STATE ?= $(CURDIR)/.state
 RELEASES := $(patsubst releases/%/config/final.yml,%,$(wildcard releases/*/config/final.yml))
+# What `make bench` compares with, beyond what `make run` needs.
+BENCH_PACKAGES := dnsmasq-base dnsperf knot
 APT_PACKAGES := e2fsprogs iproute2 mmdebstrap nftables openssh-client openssl procps ruby systemd-container
 
 export CAISSON_STATE := $(STATE)
@@ -64,8 +66,23 @@ test-e2e: setup ## end to end: real machines, real daemons
 .PHONY: test
 test: lint unit test-e2e ## everything that CI runs
 
+.PHONY: bench-packages
+bench-packages: ## install the Debian packages that only benchmarks need
+	@missing=$$(for name in $(BENCH_PACKAGES); do \
+	    dpkg-query -W -f='$${Status}' $$name 2>/dev/null | grep -q 'install ok installed' || echo $$name; done); \
+	if [ -n "$$missing" ]; then \
+	    echo "==> Installing" $$missing; \
+	    $(SUDO) apt-get update -qq; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	    ! command -v systemctl >/dev/null || $(SUDO) systemctl disable --now -q knot.service 2>/dev/null || true; \
+	fi
+
+.PHONY: fuzz-dns
+fuzz-dns: setup ## spoiled packets for the resolver: PACKETS=10000000 takes ten minutes
+	@$(VENV)/bin/python -m tests.fuzz.dns --packets $(or $(PACKETS),1000000)
+
 .PHONY: bench
-bench: setup ## figures beside their targets and peers, in build/bench.json too
+bench: setup bench-packages ## figures beside their targets and peers, in build/bench.json too
 	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m tests.bench
 
 .PHONY: director

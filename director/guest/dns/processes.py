@@ -9,6 +9,7 @@ import signal
 import time
 from typing import Callable, Dict, List, Optional
 
+from .health import Health, Off
 from .listening import Sockets, open_all
 from .service import Service
 from .settings import Settings
@@ -20,8 +21,10 @@ log = logging.getLogger("bosh-dns")
 Serve = Callable[[Service, List[Sockets]], int]
 
 
-def serve_all(settings: Settings, serve: Serve, ready: Callable[[List[Sockets]], None]) -> int:
-    """Forks `settings.processes` children that `serve`; starts those anew that die; ends with them on TERM or INT.
+def serve_all(
+    settings: Settings, serve: Serve, ready: Callable[[List[Sockets]], None], health: Callable[[], Health] = Off,
+) -> int:
+    """Forks `settings.processes` children that `serve`; starts those anew that die; ends with them on TERM or INT. Each has a `health`.
 
     The first child keeps the host's settings, figures and control socket; the others only answer.
     """
@@ -32,7 +35,7 @@ def serve_all(settings: Settings, serve: Serve, ready: Callable[[List[Sockets]],
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: stopping.append(got))
     for index in range(settings.processes):
-        children[_fork(settings, index, sockets[index], serve)] = index
+        children[_fork(settings, index, sockets[index], serve, health)] = index
     while not stopping:
         ended = _wait(children)
         if ended is None:
@@ -40,7 +43,7 @@ def serve_all(settings: Settings, serve: Serve, ready: Callable[[List[Sockets]],
         elif not stopping:
             log.error("process %d of %d ended; another takes its place", ended + 1, settings.processes)
             time.sleep(REST)
-            children[_fork(settings, ended, sockets[ended], serve)] = ended
+            children[_fork(settings, ended, sockets[ended], serve, health)] = ended
     for child in children:
         os.kill(child, signal.SIGTERM)
     for child in children:
@@ -57,15 +60,21 @@ def _open(settings: Settings) -> List[List[Sockets]]:
     return [open_all(settings) for _ in range(settings.processes)]
 
 
-def _fork(settings: Settings, index: int, sockets: List[Sockets], serve: Serve) -> int:
+def _fork(settings: Settings, index: int, sockets: List[Sockets], serve: Serve, health: Callable[[], Health]) -> int:
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
     code = 1
     try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         if index:
             settings = settings._replace(override_nameserver=False, metrics=None, control="")
-        code = serve(Service(settings), sockets)
+        service = Service(settings, health=health())
+        # A parent that was killed cannot end its children.
+        service.loop.every(REST, lambda: os.kill(os.getpid(), signal.SIGTERM) if os.getppid() != parent else None)
+        code = serve(service, sockets)
     finally:
         os._exit(code)
 
