@@ -5,6 +5,7 @@ What a step makes, and why machines of distant stages must not meet: `director.v
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -50,7 +51,8 @@ def rotate(ctx: Context, names: Sequence[str], *, undo: bool = False, dry_run: b
     rotated or must wait, naming those it waits for. The task's result.
     """
     stage = ctx.log.stage("Rotating variables", 1)
-    with stage.step(", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")):
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    with stage.step(shown), contextlib.nullcontext() if dry_run else ctx.vault.making:
         steps = _planned(ctx, names, undo, dry_run)
         if not dry_run:
             with ctx.store.transaction(durable=True):

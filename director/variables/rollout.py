@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from director.state import Store
 from director.state.instances import InstanceRow
 from director.state.rotations import RotationRow
-from director.variables.rotation import BEFORE, OVER, Family
+from director.variables.rotation import OVER, Family, Stages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,22 +90,9 @@ def _not_newest(store: Store, set_id: int, rotation: RotationRow) -> str:
 
 def _stages_of_sets(store: Store, rotation: RotationRow) -> dict[int, tuple[str, tuple[int, ...]]]:
     """Set -> its deployment and the stages of what it has of the rotation's family (mostly one)."""
-    stage_of = _Stages(store, rotation)
+    stage_of = Stages(store, rotation.versions)
     names = Family(store).below(rotation.name)
     found: dict[int, tuple[str, set[int]]] = {}
     for pin in store.variables.pinned(names):
         found.setdefault(pin.set_id, (pin.deployment, set()))[1].add(stage_of(pin.variable_id))
     return {set_id: (deployment, tuple(sorted(stages))) for set_id, (deployment, stages) in found.items()}
-
-
-class _Stages:
-    """The stage of a version: as the rotation noted; of one that a deploy made during the rotation that of its signer; else before."""
-
-    def __init__(self, store: Store, rotation: RotationRow) -> None:
-        self._signers = {row.id: row.signed_by for row in store.variables.all()}
-        self._noted = rotation.versions
-
-    def __call__(self, id: str) -> int:
-        while id and id not in self._noted:
-            id = self._signers.get(id, "")
-        return self._noted.get(id, BEFORE)

@@ -95,7 +95,7 @@ def plan_step(
     guard nothing (a preview). Raises NotFoundError, ConflictError for what cannot be rotated."""
     family = Family(store)
     row = family.get(name)
-    planning = _Planning(vault, family, key_source or keys.Keys())
+    planning = _Planning(vault, store, family, key_source or keys.Keys())
     try:
         if row.type == "certificate" and planning.signs(row):
             return planning.overlapping(row, store.rotations.all(), undo=undo, user=user)
@@ -111,7 +111,7 @@ def leaves_of(vault: Vault, store: Store, name: str) -> tuple[str, ...]:
     """What the CA `name` signed and what signs nothing itself, sorted. Raises NotFoundError."""
     family = Family(store)
     family.get(name)
-    planning = _Planning(vault, family, keys.SameKeys())
+    planning = _Planning(vault, store, family, keys.SameKeys())
     return tuple(other for other in family.signed(name) if not planning.signs(family.rows[other]))
 
 
@@ -168,9 +168,22 @@ class Family:
         return found
 
 
+class Stages:
+    """The stage of a version: as the rotation noted; of one that a deploy made during the rotation that of its signer; else before."""
+
+    def __init__(self, store: Store, noted: Mapping[str, int]) -> None:
+        self._signers = {row.id: row.signed_by for row in store.variables.all()}
+        self._noted = noted
+
+    def __call__(self, id: str) -> int:
+        while id and id not in self._noted:
+            id = self._signers.get(id, "")
+        return self._noted.get(id, BEFORE)
+
+
 class _Planning:
-    def __init__(self, vault: Vault, family: Family, key_source: keys.Keys) -> None:
-        self._vault, self._family, self._keys, self._now = vault, family, key_source, vault.now
+    def __init__(self, vault: Vault, store: Store, family: Family, key_source: keys.Keys) -> None:
+        self._vault, self._store, self._family, self._keys, self._now = vault, store, family, key_source, vault.now
 
     def signs(self, row: VariableRow) -> bool:
         """Whether others may trust it as a signer: a CA, or a certificate that is its own signer."""
@@ -218,6 +231,8 @@ class _Planning:
                                 suggestion="'caisson rotations' tells what is; the last step cannot be taken back.")
         after = before - 1 if undo else before + 1
         by_old, by_new = self._joined_late(name, members)
+        if not undo and before in (TRUSTED, SIGNING) and self._left_behind(name, running[name]):
+            after = before
         if (before, after) == (TRUSTED, SIGNING) and by_old:
             after = TRUSTED  # a CA that was made meanwhile is first trusted in its new form too
         if undo and before == SIGNING and by_new:
@@ -229,6 +244,12 @@ class _Planning:
         if after == TRUSTED and not undo:
             members |= self._renewed_members(by_old, members)
         return self._step(row, before, after, members, running.get(name), user)
+
+    def _left_behind(self, name: str, row: RotationRow) -> bool:
+        """Whether the newest version of anybody is of an earlier stage: made meanwhile by an older version of the CA, which a variable
+        that waits for a stemcell may have. The stage is then taken once more, for those."""
+        stage_of = Stages(self._store, row.versions)
+        return any(stage_of(self._family.rows[item].id) < row.stage for item in self._family.below(name))
 
     def _step(
         self, row: VariableRow, before: int, after: int, members: Mapping[str, Pair], running: RotationRow | None, user: str,

@@ -78,7 +78,7 @@ class Vault:
         self.now = clock
         self._new_id = new_id
         self._on_secret = on_secret
-        self._making = threading.Lock()
+        self.making = threading.Lock()  # held while values are made and stored, so that each knows the newest signer
         self._opened: dict[str, Any] = {}
         self._seal = self._unlock(Path(key_path))
 
@@ -92,7 +92,7 @@ class Vault:
         one (`features.converge_variables`). `set_id` pins the versions for the deploy. `keep` maps absolute names to versions that are
         taken as they are, however old. Raises ManifestError (540005) with all errors.
         """
-        with self._making:
+        with self.making:
             made = self._make(deployment, variables, converge, keep or {}, keys.Keys())
             with self._store.transaction(durable=True):
                 for row in made.rows:

@@ -179,6 +179,31 @@ def test_certificates_made_during_a_rotation_join_it(vault: Vault, rotate: Calla
     assert len(certificates.split(seen[-1]["ca"])) == 2
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_what_an_older_version_of_the_ca_signed_is_taken_along(
+    vault: Vault, store: Store, rotate: Callable[..., rotation.Step], stage: int,
+) -> None:
+    """A deployment whose CA waits for a stemcell makes a new leaf with the version that it has."""
+    (held,) = store.variables.versions("/caisson/d/root")
+    pinned = store.variables.begin_set("d")
+    store.variables.pin(pinned.id, {"/caisson/d/root": held.id})
+    for _ in range(stage):
+        rotate("root")
+    late = Variable("late", "certificate", {"ca": "root", "common_name": "x", "alternative_names": ["late.internal"]})
+    vault.ensure("d", [late, ROOT], keep={"/caisson/d/root": held.id})
+    seen = [values(vault, "late")["late"]]
+    step = rotate("root")
+    assert (step.before, step.after, [fresh.row.name for fresh in step.fresh]) == (stage, stage, ["/caisson/d/late"])
+    seen.append(values(vault, "late")["late"])
+    while rotate("root").after != 3:
+        seen.append(values(vault, "late")["late"])
+    seen.append(values(vault, "late")["late"])
+    for one, other in itertools.pairwise(seen[1:]):
+        assert accepts(one["ca"], other["certificate"], "late.internal", NOW)
+        assert accepts(other["ca"], one["certificate"], "late.internal", NOW)
+    assert seen[-1]["ca"] == values(vault, "root")["root"]["ca"]
+
+
 def test_undone_is_as_before(vault: Vault, store: Store, rotate: Callable[..., rotation.Step]) -> None:
     stages = steps(vault, rotate, undo="fb")
     assert stages[-1] == stages[0]
