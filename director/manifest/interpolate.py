@@ -216,18 +216,18 @@ class _Tracker:
         """Where the variable that an error is about is defined, or else used."""
         if self.document is None:
             return None
-        if isinstance(error, BadDefinition):
-            tree = self.document.tree
-            listed = tree.get("variables") if isinstance(tree, dict) else None
-            for index, item in enumerate(listed if isinstance(listed, list) else ()):
-                if isinstance(item, dict) and str(item.get("name")) == error.variable:
-                    return self.document.where(("variables", index))
-        path = first_use(self.document.tree, error.variable) if isinstance(error, Unexpected) else None
+        path = None
+        if isinstance(error, Unexpected):
+            path = definition_of(self.document.tree, error.variable) if isinstance(error, BadDefinition) else None
+            path = path or first_use(self.document.tree, error.variable)
         return Where(self.document.file) if path is None else self.document.where(path)
 
     def with_place(self, name: str) -> str:
-        path = first_use(self.document.tree, name) if self.document is not None else None
-        return name if path is None or self.document is None else f"{name} ({self.document.where(path)})"
+        """The name, and where it is used or at least defined."""
+        if self.document is None:
+            return name
+        path = first_use(self.document.tree, name) or definition_of(self.document.tree, name)
+        return name if path is None else f"{name} ({self.document.where(path)})"
 
     def visit_definitions(self) -> None:
         """Look up or generate all that is defined, in order."""
@@ -377,6 +377,15 @@ class Unexpected(PathError):
 
 class BadDefinition(Unexpected):
     """An entry of `variables` that cannot be used."""
+
+
+def definition_of(tree: Any, name: str) -> Path | None:
+    """The path of a variable's entry in `variables`."""
+    listed = tree.get("variables") if isinstance(tree, dict) else None
+    for index, item in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(item, dict) and str(item.get("name")) == name:
+            return "variables", index
+    return None
 
 
 def first_use(tree: Any, name: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,6 +12,13 @@ class Failure:
 
     message: str
     line: int | None = None
+
+    @property
+    def place(self) -> int | None:
+        """The line to lead people to. Ruby's syntax errors have it in their text only (`JOB/FILE:LINE: ...`); `line` is as the reference
+        tells it."""
+        found = None if self.line else re.match(r"[^\n]*?:(\d+): ", self.message)
+        return int(found[1]) if found else self.line
 
 
 @dataclasses.dataclass(frozen=True)

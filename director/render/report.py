@@ -74,7 +74,7 @@ def _diagnostic(problem: Problem) -> diagnostics.Diagnostic:
         where = diagnostics.Where(f"{job.name}/properties_schema.json", path=path)
         return diagnostics.Diagnostic(problem.lines[0], "\n".join(problem.violations), where, "Correct these properties in the manifest.")
     file = problem.template if problem.template == "monit" else f"templates/{problem.template}"
-    where = diagnostics.Where(f"{job.name}/{file}", problem.failure.line, path)
+    where = diagnostics.Where(f"{job.name}/{file}", problem.failure.place, path)
     return diagnostics.Diagnostic(problem.lines[0], where=where, suggestion=_suggestion(problem))
 
 

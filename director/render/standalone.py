@@ -33,7 +33,7 @@ def fill_in(file: str, text: str, context: Mapping[str, Any], *, engine: str = "
     if isinstance(outcome, Failure):
         line = "(unknown)" if outcome.line is None else outcome.line
         summary = f"Error filling in template '{file}' (line {line}: {outcome.message})"
-        raise RenderError(Diagnostic(summary, where=Where(file, outcome.line), suggestion=_suggestion(outcome.message, document)))
+        raise RenderError(Diagnostic(summary, where=Where(file, outcome.place), suggestion=_suggestion(outcome.message, document)))
     return outcome
 
 
