@@ -29,7 +29,7 @@ def upload_release(ctx: Context, upload: Upload) -> str:
         with ctx.log.stage("Extracting release").step("Extracting release"):
             opened = archive.open_release(path, workdir=ctx.blobs.incoming, known=_known(ctx))
         with opened, ctx.lock(f"lock:release:{opened.release.name}", LOCK_SECONDS):
-            release = _rebased(ctx, opened.release) if upload.rebase else opened.release
+            release = _versioned(ctx, opened.release, rebase=upload.rebase)
             with ctx.event("create", "release", f"{release.name}/{release.version}"):
                 with ctx.log.stage("Verifying manifest").step("Verifying manifest"):
                     _compare(ctx, release)
@@ -52,8 +52,12 @@ def _known(ctx: Context) -> archive.Known:
     return known
 
 
-def _rebased(ctx: Context, release: Release) -> Release:
-    return dataclasses.replace(release, version=versions.rebased(release.version, ctx.store.releases.versions(release.name)))
+def _versioned(ctx: Context, release: Release, *, rebase: bool) -> Release:
+    """The release with its version as the director writes it (`007` is `7`), or with the next one. Raises ReleaseError 30010."""
+    version = str(versions.parse(release.version))
+    if rebase:
+        version = versions.rebased(version, ctx.store.releases.versions(release.name))
+    return dataclasses.replace(release, version=version)
 
 
 def _compare(ctx: Context, release: Release) -> None:

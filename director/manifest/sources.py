@@ -31,11 +31,12 @@ class Sources:
         return next((item for item in self.releases or () if item.name == name and _same(item.version, version)), None)
 
 
-def _same(left: str, right: str) -> bool:
-    if left == right:
+def _same(stored: str, wanted: str) -> bool:
+    """Whether two texts name the same version: equal order is not enough, `1` and `1.0` are two; `2.1-dev` is written `2+dev.1`."""
+    if stored == wanted:
         return True
     try:
-        return versions.parse(left) == versions.parse(right)
+        return stored == str(versions.parse(wanted))
     except ReleaseError:
         return False
 

@@ -5,6 +5,7 @@ Source: release contract, sections 7 and 8.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from director import diagnostics, errors
 from director.release import job as job_module
-from director.release import model, text
+from director.release import model, text, versions
 
 BAD_IDENTIFIER = 40005
 BAD_PACKAGE = 80003
@@ -67,11 +68,21 @@ def parse(content: str, file: str = "release.MF") -> Manifest:
         for number, item in enumerate(_items(tree, "compiled_packages", problems), 1)
     ]
     for package in compiled:
-        if "/" not in package.stemcell:
+        if not _is_stemcell(package.stemcell):
             problems.add(f"Compiled package '{package.name}' names no stemcell as OS/VERSION, got '{package.stemcell}'")
-    for kind, names in (("job", [item.name for item in jobs]), ("package", [item.name for item in sources])):
-        for twice in sorted({item for item in names if names.count(item) > 1}):
-            problems.add(f"Release '{name}' lists {kind} '{twice}' twice")
+    listed = (
+        ("job", [item.name for item in jobs]), ("package", [item.name for item in sources]),
+        ("compiled package", [f"{item.name}' for '{item.stemcell}" for item in compiled]),
+    )
+    for kind, names in listed:
+        for twice, count in collections.Counter(names).items():
+            if count > 1:
+                problems.add(f"Release '{name}' lists {kind} '{twice}' twice")
+    marks: dict[str, set[str]] = {}
+    for package_name, mark in [(one.name, one.fingerprint) for one in sources] + [(one.name, one.fingerprint) for one in compiled]:
+        marks.setdefault(package_name, set()).add(mark)
+    for package_name in sorted(key for key, found in marks.items() if len(found) > 1):
+        problems.add(f"Release '{name}' lists package '{package_name}' with different fingerprints")
     _check_references(name, jobs, [*sources, *compiled], problems)
     license_ = tree.get("license")
     if problems.errors:
@@ -155,6 +166,15 @@ def _check_references(
             dependency_order(known)
         except errors.ReleaseError as error:
             problems.extend(error.diagnostics)
+
+
+def _is_stemcell(slug: str) -> bool:
+    os, _, version = slug.partition("/")
+    try:
+        versions.parse_stemcell(version)
+    except errors.ReleaseError:
+        return False
+    return bool(os)
 
 
 def _missing(name: str, who: str, packages: Iterable[str]) -> errors.ReleaseError:

@@ -128,6 +128,8 @@ class Reader:
         while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # keeps memory flat; nothing here looks members up by name
             yield archive, info
+        while guarded.read(_CHUNK):  # to the end, where gzip has its checksum: a cut-off archive may have lost no more than that
+            pass
 
     def _checked(self, info: tarfile.TarInfo, kinds: dict[str, str]) -> Member | None:
         name = _clean(info.name)
@@ -180,8 +182,8 @@ def extract(path: Path, destination: Path, *, label: str = "", limits: Limits | 
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             if member.kind == "file":
-                with opened() as source, target.open("wb") as sink:
-                    shutil.copyfileobj(source, sink, _CHUNK)
+                with opened() as source:
+                    _save(source, target, label or path.name)
                 target.chmod(0o755 if member.executable else 0o644)
                 files.append(member.name)
             else:
@@ -192,6 +194,16 @@ def extract(path: Path, destination: Path, *, label: str = "", limits: Limits | 
             target.hardlink_to(named)
             files.append(target.relative_to(destination).as_posix())
     return files
+
+
+def _save(source: IO[bytes], target: Path, label: str) -> None:
+    try:
+        with target.open("wb") as sink:
+            shutil.copyfileobj(source, sink, _CHUNK)
+    except OSError as error:
+        raise errors.ReleaseError(
+            f"Archive '{label}' cannot be unpacked: {error.strerror or error}",
+            suggestion="Look at free space and permissions of the folder that it is unpacked in.") from error
 
 
 def check(path: Path, *, label: str = "", limits: Limits | None = None, absolute_links: tuple[str, ...] = ()) -> list[Member]:

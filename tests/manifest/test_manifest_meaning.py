@@ -34,7 +34,7 @@ def test_latest_is_resolved(base: Base) -> None:
 
 
 @pytest.mark.parametrize(("written", "meant"), [
-    ("1.latest", "1.10"), ("latest", "10.0"), ("10", "10.0"), (10, "10.0"), (1.10, "1.2"), ("1.2.latest", "1.2"),
+    ("1.latest", "1.10"), ("latest", "10.0"), ("'10.0'", "10.0"), (1.10, "1.2"), ("1.2.latest", "1.2"),
 ])  # fmt: skip
 def test_rows_1_and_19_versions(base: Base, written: Any, meant: str) -> None:
     releases = RELEASES if written != 1.10 else (*RELEASES, dataclasses.replace(RELEASES[0], version="1.1"))
