@@ -86,7 +86,8 @@ def parse(content: str, file: str = "release.MF") -> Manifest:
     _check_references(name, jobs, [*sources, *compiled], problems)
     license_ = tree.get("license")
     if problems.errors:
-        raise errors.ReleaseError(*problems.errors)
+        where = diagnostics.Where(file)
+        raise errors.ReleaseError(*(item if item.where else dataclasses.replace(item, where=where) for item in problems.errors))
     return Manifest(
         name, version, str(tree.get("commit_hash") or "unknown"), tree.get("uncommitted_changes") is True, tuple(jobs), tuple(sources),
         tuple(compiled), _license(license_) if isinstance(license_, dict) else None, tree.get("no_compression") is True,
