@@ -54,7 +54,10 @@ def _known(ctx: Context) -> archive.Known:
 
 def _versioned(ctx: Context, release: Release, *, rebase: bool) -> Release:
     """The release with its version as the director writes it (`007` is `7`), or with the next one. Raises ReleaseError 30010."""
-    version = str(versions.parse(release.version))
+    try:
+        version = str(versions.parse(release.version))
+    except ReleaseError as error:
+        raise error.at("release.MF") from error
     if rebase:
         version = versions.rebased(version, ctx.store.releases.versions(release.name))
     return dataclasses.replace(release, version=version)
