@@ -22,7 +22,7 @@ def update(
     found = session.client.diff_config({"type": type_, "name": name, "content": content}, redact=redact)
     diffs.show(session.ui, found["diff"])
     for problem in found.get("problems") or ():
-        session.ui.line(f"The next deploy will {'refuse' if problem.get('severity') == 'error' else 'warn'}: {_told(problem)}", "warn")
+        session.ui.error(f"The next deploy will {'refuse' if problem.get('severity') == 'error' else 'warn'}: {_told(problem)}", "warn")
     latest = str((found.get("from") or {}).get("id", "0"))
     session.ui.confirm()
     body = {"type": type_, "name": name, "content": content, "expected_latest_id": latest if expected is None else expected}

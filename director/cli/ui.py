@@ -89,15 +89,15 @@ class Ui:
             self._last = kind
             self._write(self.paint(text, look))
 
-    def error(self, text: str) -> None:
-        """An error; always shown, on the error stream."""
+    def error(self, text: str, look: str = "bad") -> None:
+        """An error, or a warning that scripts must not miss; always shown, on the error stream."""
         if self.manner == "json":
             self._lines.append(text)
             return
         self._out.flush()
         if self.manner == "terminal" and self._last:
             self._err.write("\n")
-        self._err.write(self.paint(text, "bad") + "\n")
+        self._err.write(self.paint(text, look) + "\n")
         self._err.flush()
         self._last = "line"
 

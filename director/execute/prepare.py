@@ -247,7 +247,7 @@ def read(ctx: Context, wanted: Wanted) -> Parsed:
         releases=ctx.store.releases.load([(row.name, row.version) for row in ctx.store.releases.all()], forms=False),
         stemcells=[row.value for row in ctx.store.stemcells.all()],
         previous_groups=tuple(dict.fromkeys(row.group for row in ctx.store.instances.of(name))),
-        teams=deployment.teams if deployment else (),
+        teams=deployment.teams if deployment else (), deployments=[row.name for row in ctx.store.deployments.all()],
     )
     return Parsed(wanted, document, configs, _with_states(manifest, wanted.states), cloud, early)
 

@@ -15,7 +15,7 @@ from director.errors import ManifestError
 from director.manifest import addons, model
 from director.manifest.groups import Around, read_groups
 from director.manifest.load import Document
-from director.manifest.names import canonical_problem
+from director.manifest.names import canonical, canonical_problem
 from director.manifest.policy import check_text_map, read_features, read_update
 from director.manifest.reader import MISSING_FIELD, Fields, Reader, inspect
 from director.manifest.sources import Sources, read_releases, read_stemcells
@@ -45,12 +45,13 @@ def parse_manifest(
     previous_groups: Collection[str] = (),
     teams: Collection[str] = (),
     vm_strategy: str = "",
+    deployments: Collection[str] = (),
 ) -> model.Manifest:
     """Read and check a manifest against everything it names, and put the runtime configs' parts into it.
 
     `releases` and `stemcells` are all uploaded ones: names and `latest` are looked up in them; None skips that (an empty sequence does
     not). `previous_groups` are the groups of the last successful deploy, `teams` those of the deployment, `vm_strategy` is the
-    director's default.
+    director's default, `deployments` are all that there are.
     Early placeholders must have been resolved (`interpolate_for_director`). Warnings are in `Manifest.warnings`.
     Raises ManifestError with every diagnostic.
     """
@@ -61,6 +62,7 @@ def parse_manifest(
     parser = _Parser(fields, cloud, Sources(releases, stemcells), teams)
     manifest = parser.read(vm_strategy, runtime_configs)
     parser.check_previous(manifest, previous_groups)
+    parser.check_taken(manifest.name, deployments)
     if report.errors:
         raise ManifestError(*report.errors)
     return dataclasses.replace(manifest, warnings=report.warnings)
@@ -152,6 +154,13 @@ class _Parser:
             elif problem := canonical_problem(name):
                 self.fields.error("name", problem, 420001)
         return name
+
+    def check_taken(self, name: str, deployments: Collection[str]) -> None:
+        """Two deployments would have the same names in DNS. Source: section 1.3."""
+        other = next((item for item in deployments if item != name and canonical(item) == canonical(name)), None)
+        if other is not None:
+            self.fields.error(
+                "name", f"Invalid deployment name '{name}', canonical name already taken ('{other}')", 190009, "Choose another name.")
 
     def check_previous(self, manifest: model.Manifest, previous: Collection[str]) -> None:
         """Warn of `migrated_from` entries that name nothing, since a typing error there loses disks."""

@@ -126,14 +126,15 @@ class Reader:
         values: dict[str, Any] = {}
         wrong: set[str] = set()
         for key in section.keys.values():
-            if key.name in value:
+            if key.name in value and not (key.absent and value[key.name] is None):
                 if key.deprecated:
                     self.warn((*path, key.name), f"'{key.name}' is deprecated here", key.deprecated)
                 values[key.name] = self._value(key, value[key.name], (*path, key.name), wrong)
                 continue
             if required and key.required:
                 wrong.add(key.name)
-                self.error(path, f"Required property '{key.name}' was not specified in object ({inspect(value)})", MISSING_FIELD, key.about)
+                words = key.absent or f"Required property '{key.name}' was not specified in object ({inspect(value)})"
+                self.error(path, words.replace("{name}", str(value.get("name"))), MISSING_FIELD, key.about)
             values[key.name] = key.default if key.has_default else _EMPTY[key.type] if key.required else None
         self.unknown_keys(section, value, path)
         return Fields(self, value, path, values, frozenset(wrong))

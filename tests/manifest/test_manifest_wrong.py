@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from manifest_cases import Base, cases
+from manifest_cases import Base, cases, changed
 
 from director.diagnostics import Diagnostic
 from director.errors import ManifestError
@@ -81,3 +81,15 @@ def test_secrets_do_not_appear_in_errors(base: Base) -> None:
     with pytest.raises(ManifestError) as caught:
         base.manifest([{"type": "replace", "path": "/instance_groups/name=web/jobs/0/properties", "value": "hunter2"}])
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("others", "taken"), [(["web-shop"], ""), (["Web_Shop"], "Web_Shop"), (["x", "WEB-SHOP"], "WEB-SHOP")])
+def test_two_deployments_with_the_same_name_in_dns(base: Base, others: list[str], taken: str) -> None:
+    document = changed(base.tree["manifest"], [], "manifest.yml")
+    if not taken:
+        parse_manifest(document, base.cloud(), deployments=others)
+        return
+    with pytest.raises(ManifestError) as caught:
+        parse_manifest(document, base.cloud(), deployments=others)
+    (only,) = caught.value.diagnostics
+    assert (only.code, only.summary) == (190009, f"Invalid deployment name 'web-shop', canonical name already taken ('{taken}')")

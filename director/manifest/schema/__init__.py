@@ -17,7 +17,8 @@ NO_DEFAULT = object()
 @dataclasses.dataclass(frozen=True)
 class Key:
     """One key of a section. `type` is String, Integer, Boolean, Hash, Array, `Array of String` or Any; `of` the section of a Hash or of an
-    Array's items; `free` maps are not looked into."""
+    Array's items; `free` maps are not looked into. `absent` is what is said of a section (by its `{name}`) that lacks the key, where
+    the reference has words of its own."""
 
     name: str
     type: str
@@ -31,6 +32,7 @@ class Key:
     deprecated: str = ""
     example: Any = NO_DEFAULT
     about: str = ""
+    absent: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
