@@ -123,6 +123,22 @@ def _written(path: pathlib.Path, text: str) -> str:
     return str(path)
 
 
+# The cloud configs of the corpus, with the ops files that belong to each cloud, and the values that their parameters need.
+CLOUDS = (
+    ("alicloud", ()), ("bosh-lite", ("-o", "operations/bosh-lite.yml")), ("openstack", ("-o", "operations/openstack.yml")), ("vsphere", ()))
+
+
+def cloud_config(name: str) -> str:
+    """A cloud config of the corpus, filled in."""
+    tree = load_yaml((CF / "iaas-support" / name / "cloud-config.yml").read_text(), name).tree
+    values: dict[str, Any] = _given(tree)
+    for zone in (1, 2, 3):
+        values |= {f"{prefix}_range": f"10.{zone}.0.0/20" for prefix in (f"az{zone}_vswitch", f"z{zone}_network")}
+        values |= {f"{prefix}_gateway": f"10.{zone}.0.1" for prefix in (f"az{zone}_vswitch", f"z{zone}_network")}
+        values |= {f"z{zone}_network_dns_array": ["8.8.8.8"], f"z{zone}_network_reserved_array": [f"10.{zone}.0.2-10.{zone}.0.9"]}
+    return dump(interpolate(tree, Values(values)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """cf-deployment with ops files: as the command line is called in the corpus' folder."""

@@ -44,9 +44,10 @@ def _releases(*, supplemented: bool = True) -> tuple[Release, ...]:
     return tuple(made)
 
 
-def _blueprint(case: kit.Case, releases: tuple[Release, ...]) -> Blueprint:
+def _blueprint(case: kit.Case, releases: tuple[Release, ...], cloud_config: str = kit.CLOUD) -> Blueprint:
     stemcells = tuple(Stemcell(f"stub-{os}", version, os) for os, version in kit.STEMCELLS)
-    cloud = parse_cloud_config([load_yaml(kit.CLOUD, "cloud.yml")])
+    cloud = parse_cloud_config([load_yaml(cloud_config, "cloud.yml")])
+    assert cloud.warnings == ()
     document = load_yaml((kit.CF / "cf-deployment.yml").read_text(), "cf-deployment.yml").replaced(case.tree)
     manifest = parse_manifest(document, cloud, releases=releases, stemcells=stemcells)
     assert manifest.warnings == ()
@@ -83,6 +84,13 @@ def test_what_the_specs_lack_is_told_and_nothing_else() -> None:
     assert len(linked.value.diagnostics) == 1
     assert "garden-cni" in str(linked.value)
     assert kit.LINK["name"] in str(linked.value)
+
+
+@pytest.mark.parametrize(("name", "args"), kit.CLOUDS, ids=lambda item: item if isinstance(item, str) else "")
+def test_cloud_configs(name: str, args: tuple[str, ...]) -> None:
+    """Nothing in them is unknown here, and there is a place for every instance."""
+    blueprint = _blueprint(kit.Case(args), _releases(), kit.cloud_config(name))
+    assert len({item.reservations[0].ip for item in blueprint.instances}) == (17 if name == "bosh-lite" else 31)
 
 
 @pytest.mark.parametrize("name", kit.SAMPLE)
