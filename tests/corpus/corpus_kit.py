@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from director.manifest.dump import dump
 from director.manifest.interpolate import Values, interpolate
 from director.manifest.load import load_yaml
 from director.manifest.ops import parse_ops
