@@ -64,14 +64,18 @@ class FakeHealth:
         self.states: dict[Any, str] = dict(states or {})
         self.asked: list[str] = []
         self.checked: list[str] = []
+        self.renewals: list[Callable[[tuple[str, ...]], Sequence[Record]]] = []
         self.waiting: list[Callable[[], None]] = []
         self._subscribers: list[Callable[[], None]] = []
 
     def state(self, record: Record, group_id: str) -> str:
         return self.states.get((record.id, group_id)) or self.states.get(record.id, self.default)
 
-    def interested(self, records: Sequence[Record]) -> None:
+    def interested(self, records: Sequence[Record], name: tuple[str, ...] = ()) -> None:
         self.asked += [record.id for record in records]
+
+    def renewed(self, select: Callable[[tuple[str, ...]], Sequence[Record]]) -> None:
+        self.renewals.append(select)
 
     def check(self, records: Sequence[Record], done: Callable[[], None]) -> None:
         self.checked += [record.id for record in records]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
 from . import metrics, wire
 from .loop import READ, WRITE, Loop
+from .peers.exchange import Peers
 from .querylog import QueryLog
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Control:
             "domains": sorted(".".join(domain) for domain in records.domains),
             "handlers": [handler.name for handler in service.resolver.chain.handlers],
             "recursors": service.forwarder.pool.tell() if service.forwarder is not None else [],
-            "health": service.health.enabled,
+            "health": service.health.tell() if isinstance(service.health, Peers) else service.health.enabled,
             "query_log": service.resolver.watcher is not None,
         })
 

@@ -9,6 +9,7 @@ from typing import Callable, Dict, Protocol, Sequence, Tuple
 
 from .grammar import Selection
 from .records import Record
+from .wire import Labels
 
 RUNNING, FAILING, UNKNOWN, UNCHECKED = "running", "failing", "unknown", "unchecked"
 STATES = (RUNNING, FAILING, UNKNOWN, UNCHECKED)
@@ -27,9 +28,12 @@ class Health(Protocol):
     def state(self, record: Record, group_id: str) -> str:
         """One of STATES. With a group id, the state of that group on the machine counts, if the machine told one."""
 
-    def interested(self, records: Sequence[Record]) -> None:
-        """These are being asked for. Called when an answer is made, and again at least every `service.REFRESH` seconds while it is
-        still given; an instance for which that ends may be forgotten."""
+    def interested(self, records: Sequence[Record], name: Labels = ()) -> None:
+        """These are what `name` stands for, and it is being asked for. Called when an answer is made, and again at least every
+        `service.REFRESH` seconds while it is still given; an instance for which that ends may be forgotten."""
+
+    def renewed(self, select: Callable[[Labels], Sequence[Record]]) -> None:
+        """The records are others: `select` tells what a name stands for now."""
 
     def check(self, records: Sequence[Record], done: Callable[[], None]) -> None:
         """Asks after those that are UNCHECKED now. `done` is called once, as soon as none of them is; it may never be called, since who
@@ -47,7 +51,10 @@ class Off:
     def state(self, record: Record, group_id: str) -> str:
         return RUNNING
 
-    def interested(self, records: Sequence[Record]) -> None:
+    def interested(self, records: Sequence[Record], name: Labels = ()) -> None:
+        return None
+
+    def renewed(self, select: Callable[[Labels], Sequence[Record]]) -> None:
         return None
 
     def check(self, records: Sequence[Record], done: Callable[[], None]) -> None:

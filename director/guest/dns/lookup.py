@@ -11,7 +11,7 @@ from .aliases import Aliases
 from .answer import Answer, Done
 from .grammar import AGENT_ZONE, BadName, Selection, agent, domain_of, instance, select
 from .health import FILTERS, UNCHECKED, Health, admitted, matters
-from .records import Records, text_of
+from .records import Record, Records, text_of
 from .wire import AA, AAAA, ANY, FORMERR, NOERROR, NXDOMAIN, RA, A, Labels, Query, address_record
 
 PATIENCE = 1.0
@@ -71,24 +71,29 @@ class Lookup:
         if not families:
             return _EMPTY
         if self.health.enabled:
-            unchecked = self._follow(found.selections)
+            unchecked = self._follow(found.selections, query.labels)
             if unchecked:
                 self._wait(unchecked, lambda: done(self._addresses(found, families)))
                 return None
         return self._addresses(found, families)
 
-    def _follow(self, selections: Sequence[Selection]) -> List[Any]:
+    def _follow(self, selections: Sequence[Selection], name: Labels) -> List[Any]:
         """Tells health who is asked for; gives those whose first check is to be waited for."""
-        unchecked = []
-        for selection in selections:
-            if not matters(selection):
-                continue
-            self.health.interested(selection.records)
-            if selection.waits:
-                unchecked += [
-                    record for record in selection.records if self.health.state(record, selection.group_id) == UNCHECKED
-                ]
-        return unchecked
+        followed = [selection for selection in selections if matters(selection)]
+        if not followed:
+            return []
+        self.health.interested(_records(followed), name)
+        return [
+            record for selection in followed if selection.waits for record in selection.records
+            if self.health.state(record, selection.group_id) == UNCHECKED
+        ]
+
+    def followed(self, name: Labels) -> Sequence[Record]:
+        """Whose health the answers to that name depend on."""
+        try:
+            return _records([selection for selection in self.meaning(name).selections if matters(selection)])
+        except BadName:
+            return ()
 
     def _wait(self, unchecked: List[Any], ready: Callable[[], None]) -> None:
         ended: List[bool] = []
@@ -145,3 +150,10 @@ class Lookup:
                 for record in selection.records
             ],
         }
+
+
+def _records(selections: Sequence[Selection]) -> Sequence[Record]:
+    """Of all of them, each once."""
+    if len(selections) == 1:
+        return selections[0].records
+    return tuple(dict.fromkeys([record for selection in selections for record in selection.records]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
 from . import wire
+from .peers.exchange import Peers
 
 if TYPE_CHECKING:
     from .service import Service
@@ -48,7 +49,21 @@ def _figures(service: "Service") -> List[Tuple[str, str, str, List[Row]]]:
         ("boshdns_records_version", "gauge", "Version of the records in use.", [("", float(source.records.version))]),
         ("boshdns_records_problem", "gauge", "1 while newer records cannot be used.", [("", float(bool(source.problem)))]),
     ]
-    return figures + _of_others(service)
+    return figures + _of_health(service) + _of_others(service)
+
+
+def _of_health(service: "Service") -> List[Tuple[str, str, str, List[Row]]]:
+    told = service.health.tell() if isinstance(service.health, Peers) else None
+    if told is None:
+        return []
+    return [
+        ("boshdns_health_followed", "gauge", "Machines that are asked after, by what they said last.", [
+            ('state="%s"' % state, float(count)) for state, count in told["followed"].items()]),
+        ("boshdns_health_followers", "gauge", "Resolvers that ask after this machine.", [("", float(told["followers"]))]),
+        ("boshdns_health_running", "gauge", "1 while this machine is healthy.", [("", float(told["running"]))]),
+        ("boshdns_health_not_believed_total", "counter", "Letters of machines that could not prove who they are.", [
+            ("", float(told["not_believed"]))]),
+    ]
 
 
 def _of_others(service: "Service") -> List[Tuple[str, str, str, List[Row]]]:

@@ -21,6 +21,7 @@ from .forwarding import Forwarder
 from .handlers import Handler
 from .handlers.recursion import Recursion
 from .health import Health, Off
+from .instances import Instances
 from .limits import Limiter
 from .listening import Sockets, open_all
 from .lookup import Lookup
@@ -51,7 +52,8 @@ class Service:
         self.settings = settings
         self.loop = loop or Loop()
         self.source: RecordSource = source or FileSource(settings.records, accept_older=settings.accept_older_records)
-        self.health: Health = health or Off()
+        self._instances = Instances(settings, self.loop, lambda: self.source.records) if settings.health and health is None else None
+        self.health: Health = health or self._instances or Off()
         self._own = [address for address, _ in settings.listen]
         self._alias_files = JobFiles(settings.alias_files, dict)
         self._handler_files = JobFiles(settings.handler_files, list)
@@ -98,6 +100,8 @@ class Service:
     def start(self, sockets: Optional[Sequence[Sockets]] = None) -> List[Server]:
         """Reads records, serves, then takes the name server's place. Returns what it listens on. OSError."""
         taken = open_all(self.settings) if sockets is None else sockets
+        if self._instances is not None:
+            self._instances.start()
         self.source.start(self.loop, self._records_changed)
         self._records_changed()
         self.health.subscribe(self.resolver.forget)
@@ -123,6 +127,8 @@ class Service:
         if self.settings.override_nameserver:
             host.give_back(self.settings.resolv_conf, self._own)
         self.control.close()
+        if self._instances is not None:
+            self._instances.close()
         for streams in self.streams:
             streams.close()
         if self.forwarder is not None:
@@ -151,6 +157,7 @@ class Service:
         if records.raw_aliases or self.resolver.chain.parts.lookup.records.raw_aliases or follows_instances(records):
             self._try_aliases()
         self.resolver.replace(self._chain(records))
+        self.health.renewed(self.resolver.chain.parts.lookup.followed)
 
     def _named(self) -> Dict[str, Any]:
         """Aliases of files and settings: settings win, then the first file that names one has the say."""

@@ -46,6 +46,14 @@ class Settings(NamedTuple):
     metrics: Optional[Server] = None
     control: str = ""
     processes: int = 1
+    health: bool = False
+    health_address: str = ""
+    health_port: int = 8853
+    health_names: int = 2000
+    health_interval: float = 2.0
+    health_timeout: float = 5.0
+    health_speaks: bool = True
+    keys: str = ""
     log_level: str = "INFO"
 
 
@@ -56,7 +64,7 @@ _CHOICES = {
 }
 _LEAST = {
     "recursor_timeout": 0.01, "recursor_max_retries": 0, "recursor_parallel": 1, "cache_entries": 1, "cache_stale_seconds": 0,
-    "rate_limit": 0, "processes": 1,
+    "rate_limit": 0, "processes": 1, "health_port": 0, "health_names": 1, "health_interval": 0.1, "health_timeout": 0.1,
 }
 
 

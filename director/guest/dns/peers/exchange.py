@@ -1,0 +1,156 @@
+"""The socket, and `health.Health` on top of it: questions of others are answered, and others are asked."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from ..health import Health
+from ..loop import READ, Loop
+from ..records import Record, Records, packed_of
+from ..wire import Labels
+from . import letters
+from .follower import Follower
+from .keys import Ring
+from .speaker import Address, Local, Speaker
+
+TICK = 0.1
+LOOK_EVERY = 0.5
+BURST = 256
+
+log = logging.getLogger("bosh-dns")
+
+
+class Peers(Health):
+    """Health of all machines, this one's included (`local`, kept by whoever looks after it; `changed_here` says that it changed).
+
+    `records` gives those in use. A `speaker` answers for this machine on `port`; the other processes of one resolver only ask.
+    """
+
+    enabled = True
+
+    def __init__(
+        self, loop: Loop, ring: Ring, records: Callable[[], Records], *, address: str = "", port: int = 8853, most_names: int = 2000,
+        speaks: bool = True, local: Optional[Local] = None, send: Optional[Callable[[bytes, Address], None]] = None,
+    ) -> None:
+        self._loop = loop
+        self._ring = ring
+        self._records = records
+        self._bind = (address, port if speaks else 0)
+        self._socket: Optional[socket.socket] = None
+        self._subscribers: List[Callable[[], None]] = []
+        self._telling = False
+        self.local = local or Local()
+        deliver = send or self._send
+        self.speaker = Speaker(ring, self.local, deliver, self._owns, loop.clock) if speaks else None
+        self.follower = Follower(
+            ring, self.local, deliver, self._changed, loop.clock, port=port, most_names=most_names, speaks=speaks)
+
+    # What the resolver asks
+
+    def state(self, record: Record, group_id: str) -> str:
+        return self.follower.state(record, group_id)
+
+    def interested(self, records: Sequence[Record], name: Labels = ()) -> None:
+        self.follower.interested(records, name)
+
+    def check(self, records: Sequence[Record], done: Callable[[], None]) -> None:
+        self.follower.check(records, done)
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        self._subscribers.append(changed)
+
+    def renewed(self, select: Callable[[Labels], Sequence[Record]]) -> None:
+        self.follower.review(select)
+
+    # Its life
+
+    def start(self) -> None:
+        """OSError when the port is taken."""
+        self._ring.renew()
+        family = socket.AF_INET6 if ":" in self._bind[0] else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            self._socket.bind(self._bind)
+        except OSError:
+            self._socket.close()
+            raise
+        self._socket.setblocking(False)
+        self._loop.register(self._socket, READ, self._receive)
+        self.run()
+
+    def run(self) -> None:
+        """The part of `start` that needs no socket."""
+        self._loop.every(TICK, self._tick)
+        self._loop.every(LOOK_EVERY, self._look)
+
+    def changed_here(self) -> None:
+        """`local` is another one."""
+        if self.speaker is not None:
+            self.speaker.changed()
+        self._changed()
+
+    def hear(self, packet: bytes, address: Address) -> None:
+        letter = letters.opened(packet)
+        if letter is None:
+            return
+        if letter.kind == letters.TELL:
+            self.follower.hear(letter, address)
+        elif self.speaker is not None:
+            self.speaker.hear(letter, address, len(packet))
+
+    def tell(self) -> Dict[str, Any]:
+        """For status and figures."""
+        speaker = self.speaker
+        return {
+            "self": self._ring.agent_id, "running": self.local.running,
+            "groups": {str(key): value for key, value in self.local.groups.items()},
+            "names": self.follower.names, "followed": self.follower.count(), "followers": len(speaker) if speaker is not None else 0,
+            "not_believed": self.follower.not_believed + (speaker.refused if speaker is not None else 0),
+        }
+
+    def _tick(self) -> None:
+        if self.speaker is not None:
+            self.speaker.tick()
+        self.follower.tick()
+
+    def _look(self) -> None:
+        before = self._ring.agent_id
+        if self._ring.renew():
+            if self.speaker is not None and before != self._ring.agent_id:
+                self.speaker.renew_keys()
+            self.follower.renew_keys()
+
+    def _changed(self) -> None:
+        if not self._telling:
+            self._telling = True
+            self._loop.later(0.0, self._tell_subscribers)
+
+    def _tell_subscribers(self) -> None:
+        self._telling = False
+        for changed in self._subscribers:
+            changed()
+
+    def _owns(self, address: str, agent_id: str) -> bool:
+        packed = packed_of(address)
+        return any(record.packed == packed for record in self._records().with_agent(agent_id))
+
+    def _receive(self, mask: int) -> None:
+        assert self._socket is not None
+        receive = self._socket.recvfrom
+        for _ in range(BURST):
+            try:
+                packet, address = receive(2048)
+            except OSError:
+                # Nothing more, or the word of a host that nobody listens there: asking it again tells the same.
+                return
+            self.hear(packet, address)
+
+    def _send(self, packet: bytes, address: Address) -> None:
+        assert self._socket is not None
+        try:
+            self._socket.sendto(packet, address)
+        except OSError as error:
+            log.debug("no letter to %s: %s", address[0], error)
