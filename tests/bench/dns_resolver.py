@@ -6,7 +6,6 @@ Who is healthy is made up here, since what is measured is the answering: one ins
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 
 from director.guest.dns import health
 from director.guest.dns.listening import Sockets
@@ -16,20 +15,11 @@ from director.guest.dns.service import Service
 from director.guest.dns.settings import Settings
 
 
-class MadeUp:
+class MadeUp(health.Off):
     enabled = True
 
     def state(self, record: Record, group_id: str) -> str:
         return health.FAILING if int(record.num_id) % 7 == 3 else health.RUNNING
-
-    def interested(self, records: Sequence[Record]) -> None:
-        return None
-
-    def check(self, records: Sequence[Record], done: Callable[[], None]) -> None:
-        done()
-
-    def subscribe(self, changed: Callable[[], None]) -> None:
-        return None
 
 
 def serve(service: Service, sockets: list[Sockets] | None = None) -> int:

@@ -49,7 +49,7 @@ class Prompt(dnskit.FakeHealth):
     def check(self, records: object, done: Callable[[], None]) -> None:
         done()
 
-    def interested(self, records: object) -> None:
+    def interested(self, records: object, name: object = ()) -> None:
         return None
 
 

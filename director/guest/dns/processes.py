@@ -9,7 +9,7 @@ import signal
 import time
 from typing import Callable, Dict, List, Optional
 
-from .health import Health, Off
+from .health import Health
 from .listening import Sockets, open_all
 from .service import Service
 from .settings import Settings
@@ -22,9 +22,10 @@ Serve = Callable[[Service, List[Sockets]], int]
 
 
 def serve_all(
-    settings: Settings, serve: Serve, ready: Callable[[List[Sockets]], None], health: Callable[[], Health] = Off,
+    settings: Settings, serve: Serve, ready: Callable[[List[Sockets]], None], health: Callable[[], Optional[Health]] = lambda: None,
 ) -> int:
-    """Forks `settings.processes` children that `serve`; starts those anew that die; ends with them on TERM or INT. Each has a `health`.
+    """Forks `settings.processes` children that `serve`; starts those anew that die; ends with them on TERM or INT. Each has a `health`,
+    the usual one where that is None.
 
     The first child keeps the host's settings, figures and control socket; the others only answer.
     """
@@ -60,7 +61,7 @@ def _open(settings: Settings) -> List[List[Sockets]]:
     return [open_all(settings) for _ in range(settings.processes)]
 
 
-def _fork(settings: Settings, index: int, sockets: List[Sockets], serve: Serve, health: Callable[[], Health]) -> int:
+def _fork(settings: Settings, index: int, sockets: List[Sockets], serve: Serve, health: Callable[[], Optional[Health]]) -> int:
     parent = os.getpid()
     child = os.fork()
     if child:
