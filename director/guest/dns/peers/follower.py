@@ -22,8 +22,8 @@ from .speaker import Address, Local, Send
 
 LEASE = 60
 TRIES = 3
-TRY_EVERY = 0.3
-GRACE = 0.35
+TRY_EVERY = 0.25
+GRACE = 0.3
 AGAIN = (2.0, 2.6)
 RENEW = (20.0, 30.0)
 CHECK_SECONDS = 5.0
@@ -239,10 +239,14 @@ class Follower:
             self._plan_next(peer, now, peer.beat)
             return 0
         # One that was never heard has a second and more, since whoever waits for a first check waits for a second.
-        if peer.tries >= (TRIES if peer.lease else TRIES + 1):
+        if peer.tries >= (TRIES if peer.lease else TRIES + 2):
             peer.tries = 0
-            if now - peer.heard >= peer.beat + GRACE:
-                self._become(peer, UNKNOWN, {})
+            late = now - peer.heard - peer.beat - GRACE
+            if late < 0:
+                # Only the renewal of its lease was not answered: it has told of itself since.
+                self._plan(peer, -late)
+                return 0
+            self._become(peer, UNKNOWN, {})
             self._plan(peer, self._between(*AGAIN))
             return 0
         return self._ask(peer)
