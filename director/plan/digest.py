@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Iterator
 
-from director.plan.model import Action, Change, Plan, Tree
+from director.plan.model import Action, Plan
 from director.plan.outline import outline, to_json
 
 
@@ -27,22 +27,26 @@ def digest(plan: Plan, key: bytes = b"", *, specs: bool = True) -> str:
 
 
 def _specs(plan: Plan) -> Iterator[str]:
-    """What the changed instances should be, with placeholders unresolved. Jobs are shared by the instances of a group, and are digested
-    once for them."""
-    jobs: dict[int, str] = {}
+    """What the changed instances should be, with placeholders unresolved. Jobs and packages are shared by the instances of a group, and are
+    digested once for them."""
+    shared: dict[int, str] = {}
     for change in plan.changes:
         if change.action is Action.KEEP or change.spec is None:
             continue
         spec = change.spec
-        if id(spec.jobs) not in jobs:
-            jobs[id(spec.jobs)] = _sha256([dataclasses.asdict(job) for job in spec.jobs])
-        yield _sha256([jobs[id(spec.jobs)], _without_jobs(change)])
-
-
-def _without_jobs(change: Change) -> Tree:
-    assert change.spec is not None
-    return dataclasses.replace(change.spec, jobs=()).to_dict()
+        for part in (spec.jobs, spec.packages):
+            if id(part) not in shared:
+                shared[id(part)] = _sha256(part)
+        yield _sha256([shared[id(spec.jobs)], shared[id(spec.packages)], dataclasses.replace(spec, jobs=(), packages=())])
 
 
 def _sha256(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, separators=(",", ":")).encode()).hexdigest()
+    try:
+        text = json.dumps(value, sort_keys=True, default=_plain, separators=(",", ":"))
+    except TypeError:  # numbers beside texts as keys of one map have no order; as they are written they have one
+        text = json.dumps(value, default=_plain, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return vars(value) if dataclasses.is_dataclass(value) else str(value)

@@ -390,6 +390,11 @@ def test_digests_count_what_is_done() -> None:
     assert digest(first, specs=False) == digest(other, specs=False)
 
 
+def test_maps_with_odd_keys_have_a_digest() -> None:
+    made = request(group(env={"map": {1: "a", "b": 2, True: 3}, "list": (1, 2)}))
+    assert digest(planned(made)) == digest(planned(made))
+
+
 # Moves
 
 
