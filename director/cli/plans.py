@@ -23,6 +23,9 @@ LOOKS = {
 
 def show(ui: Ui, text: str) -> None:
     """The plan for people; on terminals the lines of instances have the colour of what happens to them."""
+    if ui.manner == "json":
+        ui.block(text)
+        return
     for line in text.rstrip("\n").split("\n"):
         head = line[2:3] if line.startswith("  ") and line[3:4] == " " and "/" in line else ""
         look = LOOKS.get(head, "warn" if line.startswith("Warning: ") else "")

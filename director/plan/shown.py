@@ -18,6 +18,8 @@ _SECRETIVE = re.compile(
     r"pass(wd|word|phrase|code)?s?$|password|passwd|passphrase|secret|token|credential|private|api.?key|access.?key|shared.?key|account.?key"
     r"|(^|[._-])(auth|key|pin|pw|cert|certificate|signature|salt|hash|sas)([._-]|$)", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w .:,/+*@=%-]{0,64}", re.ASCII)
+MOST = 12
+"""So many values of one difference are told; reasons are lines for people, and are kept in events."""
 _IN_ADDRESS = re.compile(r"://[^/@\s]*@")
 
 
@@ -36,7 +38,9 @@ def difference(old: Any, new: Any, *, literals: bool) -> Difference:
     differing = sorted(path for path in before.keys() | after.keys() if before.get(path, leaves) != after.get(path, leaves))
 
     def text(side: Mapping[str, Any]) -> str:
-        return ", ".join(_text(path, side[path], literals=literals) for path in differing if path in side)
+        told = [_text(path, side[path], literals=literals) for path in differing[:MOST] if path in side]
+        more = sum(path in side for path in differing[MOST:])
+        return ", ".join([*told, *([f"and {more} more"] if more else [])])
 
     return Difference(text(before), text(after), tuple(differing))
 

@@ -188,6 +188,7 @@ def test_state_changes_are_previewed_with_the_same_words(cli: Cli, command: list
     assert cli.asked == []
     arguments = cli.tasks.created[-1][1]
     assert (arguments["state"], arguments["options"]["dry_run"]) == (state, True)
+    assert cli.ok("-d", "app", *command, "--dry-run", "--json").json["Blocks"] == [explain(CHANGED)]
 
 
 # why

@@ -22,6 +22,7 @@ from director.plan.model import Plan, Request
 from director.plan.moved import differing, moved
 from director.plan.outline import Outline, from_json, outline, to_json
 from director.plan.planfile import PlanFile
+from director.plan.shown import difference, harmless
 from director.release.model import PropertySpec, Stemcell
 
 ZONES = cloud(
@@ -391,7 +392,7 @@ def test_digests_count_what_is_done() -> None:
 
 
 def test_maps_with_odd_keys_have_a_digest() -> None:
-    made = request(group(env={"map": {1: "a", "b": 2, True: 3}, "list": (1, 2)}))
+    made = request(group(env={"map": {1: "a", "b": 2, 0: 3}, "list": (1, 2)}))
     assert digest(planned(made)) == digest(planned(made))
 
 
@@ -416,6 +417,23 @@ def test_how_two_plans_differ() -> None:
     found = differing(told(made), told(again(made)))
     assert found[0] == "web/id-0 (0): was to create with 10.0.0.2 (new: a new instance), would stay unchanged"
     assert found[-1] == "... and 10 more"
+
+
+def test_long_differences_are_cut() -> None:
+    found = difference({f"k{number:02}": 1 for number in range(30)}, {f"k{number:02}": 2 for number in range(20)}, literals=True)
+    assert found.before.startswith("k00: 1, k01: 1, ")
+    assert found.before.endswith("k11: 1, and 18 more")
+    assert found.after.endswith("k11: 2, and 8 more")
+    assert len(found.paths) == 30
+
+
+@pytest.mark.parametrize(("path", "value", "shown"), [
+    ("size", "m5.large", True), ("memory", 512, True), ("zones[0]", "eu-west-1a", True), ("encrypted", False, True),
+    ("password", "x", False), ("client_secret", "x", False), ("deep.accessKey", "x", False), ("auth.value", 1, False),
+    ("url", "https://u:p@host/", False), ("user_data", "#!/bin/sh\ncurl", False), ("blob", "x" * 65, False), ("text", "{not plain}", False),
+])
+def test_which_literals_are_shown(path: str, value: Any, shown: bool) -> None:
+    assert harmless(path, value) is shown
 
 
 # Secrets
