@@ -226,9 +226,7 @@ def keep(ctx: Context, prepared: Prepared, *, keep_text: bool) -> None:
     name, manifest = prepared.manifest.name, prepared.manifest
     stemcells = {(item.spec.stemcell_name, item.spec.stemcell_version) for item in prepared.blueprint.instances}
     with ctx.store.transaction(durable=True):
-        for change in prepared.plan.changes:
-            if change.action is Action.KEEP and not change.frozen and change.spec is not None and change.observed is not None:
-                prepared.record(ctx, change)
+        prepared.record_kept(ctx)
         if not keep_text:
             ctx.store.deployments.update(name, manifest=prepared.wanted.manifest)
         ctx.store.deployments.update(

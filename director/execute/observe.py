@@ -24,7 +24,18 @@ def observe(ctx: Context, deployment: str, *, ask: bool = True) -> tuple[model.O
     spares = {vm.instance_id: vm for vm in recorded if vm.instance_id and not vm.active}
     asked = [vms[row.id] for row in rows if row.id in vms and not row.ignored] if ask else []
     states = dict(zip((vm.cid for vm in asked), parallel.each(asked, lambda vm: state_of(ctx, vm), ctx.threads, ctx.check), strict=True))
-    return tuple(_observed(ctx, row, vms.get(row.id), spares.get(row.id), states) for row in rows)
+    addresses: dict[str, list[model.Reservation]] = {}
+    for held in ctx.store.addresses.of(deployment):
+        if held.instance_id:
+            addresses.setdefault(held.instance_id, []).append(model.Reservation(held.network, held.ip, held.kind))
+    disks: dict[str, list[model.ObservedDisk]] = {}
+    for disk in ctx.store.disks.of(deployment):
+        if disk.instance_id and disk.active:
+            disks.setdefault(disk.instance_id, []).append(
+                model.ObservedDisk(disk.cid, disk.size_mib, dict(disk.cloud_properties), disk.name, disk.created_at))
+    return tuple(
+        _observed(row, vms.get(row.id), spares.get(row.id), states, addresses.get(row.id, []), tuple(disks.get(row.id, ())))
+        for row in rows)
 
 
 def state_of(ctx: Context, vm: VmRow, *, full: bool = False) -> MachineState | MachineError:
@@ -60,17 +71,13 @@ def _held(vm: VmRow | None, reserved: Iterable[model.Reservation]) -> tuple[mode
 
 
 def _observed(
-    ctx: Context, row: InstanceRow, vm: VmRow | None, spare: VmRow | None, states: dict[str, MachineState | MachineError],
+    row: InstanceRow, vm: VmRow | None, spare: VmRow | None, states: dict[str, MachineState | MachineError],
+    reserved: list[model.Reservation], disks: tuple[model.ObservedDisk, ...],
 ) -> model.ObservedInstance:
     seen = None if vm is None else _vm(vm, states.get(vm.cid))
-    disks = tuple(
-        model.ObservedDisk(disk.cid, disk.size_mib, dict(disk.cloud_properties), disk.name, disk.created_at)
-        for disk in ctx.store.disks.of_instance(row.id) if disk.active
-    )
-    reserved = [model.Reservation(item.network, item.ip, item.kind) for item in ctx.store.addresses.of_instance(row.id)]
     of_spare = {item for item in reserved if spare is not None and item.ip in spare.ips}
     beside = None if spare is None else model.ObservedSpare(spare.cid, dict(spare.notes.get("made") or {}), _held(spare, of_spare))
-    held = _held(vm, (item for item in reserved if item not in of_spare))
-    fields = {field.name for field in dataclasses.fields(model.ObservedInstance)}
-    values = {key: value for key, value in dataclasses.asdict(row).items() if key in fields}
-    return model.ObservedInstance(**{**values, "vm": seen, "reservations": held, "disks": disks, "spare": beside})
+    return model.ObservedInstance(
+        deployment=row.deployment, group=row.group, index=row.index, id=row.id, az=row.az, bootstrap=row.bootstrap, ignored=row.ignored,
+        state=row.state, dirty=row.dirty, vm=seen, reservations=_held(vm, (item for item in reserved if item not in of_spare)),
+        disks=disks, applied=row.applied, spare=beside)

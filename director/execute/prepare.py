@@ -130,14 +130,29 @@ class Prepared:
         if change.id in self.settled:
             change = dataclasses.replace(change, spec=spec, configuration_hash=self.rendered.hashes[change.id])
         ctx.store.instances.update(
-            change.id, applied=json_ready(self.rendered.remembered(change.id, changes.record(change))), dirty=False, state=spec.state,
-            variable_set_id=self.variable_set_id,
+            change.id, applied=self._applied(change), dirty=False, state=spec.state, variable_set_id=self.variable_set_id,
         )
+
+    def _applied(self, change: model.Change) -> Tree:
+        return self.rendered.remembered(change.id, changes.record(change))
+
+    def record_kept(self, ctx: Context) -> None:
+        """Instances that were left alone are what their specs say too; most of them are recorded so already."""
+        same = []
+        for change in self.plan.changes:
+            if change.action is not model.Action.KEEP or change.frozen or change.spec is None or change.observed is None:
+                continue
+            seen = change.observed
+            if not seen.dirty and seen.state == change.spec.state and self._applied(change) == seen.applied:
+                same.append(change.id)
+            else:
+                self.record(ctx, change)
+        ctx.store.instances.pin(same, self.variable_set_id)
 
     def wish(self, ctx: Context, change: model.Change, *, spare: bool = False) -> VmWish:
         """The machine that an instance is to get; a `spare` one stands beside that which it has."""
         spec = self._spec(change.id)
-        made = json_ready(changes.record_vm(change))
+        made = changes.record_vm(change)
         return dataclasses.replace(wish_of(ctx, spec, self.resolved(change.id), applied=made), spare=spare)
 
     def write_down(self, ctx: Context) -> None:
@@ -146,6 +161,7 @@ class Prepared:
         Raises ConflictError for an address that was taken meanwhile, NotFoundError for a release or stemcell that was deleted.
         """
         name = self.manifest.name
+        wanted: list[AddressRow] = []
         with ctx.store.transaction():
             self._hold(ctx)
             known = {row.id: row for row in ctx.store.instances.of(name)}
@@ -156,14 +172,16 @@ class Prepared:
                 place: Tree = {
                     "group": spec.group, "index": spec.index, "az": spec.az, "lifecycle": spec.lifecycle, "bootstrap": spec.bootstrap,
                 }
-                if change.id in known:
-                    ctx.store.instances.update(change.id, **place)
-                else:
+                row = known.get(change.id)
+                if row is None:
                     ctx.store.instances.add(_new_row(spec, place))
-                ctx.store.addresses.reserve([
+                elif any(getattr(row, key) != value for key, value in place.items()):
+                    ctx.store.instances.update(change.id, **place)
+                wanted += [
                     AddressRow(ip=item.ip, network=item.network, kind=item.kind, deployment=name, instance_id=change.id)
                     for item in change.reservations if item.ip and item.kind != "cloud"
-                ])
+                ]
+            ctx.store.addresses.reserve(wanted)
 
     def _hold(self, ctx: Context) -> None:
         """What is deployed now and what is to be deployed cannot be deleted from now on; `keep` lets go of the former."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -318,7 +319,15 @@ class InstanceSpec:
         return f"{self.group}/{self.id} ({self.index})"
 
     def to_dict(self) -> Tree:
-        return dataclasses.asdict(self)
+        """As it comes back from JSON."""
+        plain: Tree = json.loads(json.dumps(vars(self), default=_plain))
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return vars(value)
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,6 +46,8 @@ class Addresses(database.Repository):
                     self._note(item)
                     holders |= {item.ip: item} if item.kind != "cloud" else {}
                 elif _same_holder(holder, item):
+                    if (holder.network, holder.kind) == (item.network, item.kind):
+                        continue
                     ours = (_table.c.ip == item.ip) & (_table.c.kind != "cloud")
                     self._change(_table, ours, {"network": item.network, "kind": item.kind})
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
@@ -115,6 +116,12 @@ class Instances(database.Repository):
         """Raises NotFoundError (70001); ConflictError when the new group/index is taken."""
         if changes and not self._change(_table, _table.c.id == id, changes):
             raise errors.NotFoundError(f"Instance '{id}' doesn't exist", code=70001)
+
+    def pin(self, ids: Sequence[str], variable_set_id: int | None) -> None:
+        """All of them were rendered with that set of variables."""
+        with self._db.write():
+            for start in range(0, len(ids), database.CHUNK):
+                self._change(_table, _table.c.id.in_(ids[start:start + database.CHUNK]), {"variable_set_id": variable_set_id})
 
     def delete(self, id: str) -> None:
         """Forget it, and give up its addresses. Raises ConflictError while VMs or disks are recorded for it."""

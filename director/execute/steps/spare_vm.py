@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from director.errors import MachineError
 from director.execute.context import Context
-from director.execute.prepare import Prepared, json_ready
+from director.execute.prepare import Prepared
 from director.execute.steps.create_vm import create_vm, prepare_machine
 from director.execute.steps.delete_vm import delete_vm
 from director.execute.steps.orphan_vm import orphan_vm, shut_down
@@ -83,5 +83,5 @@ def _activate(ctx: Context, prepared: Prepared, change: model.Change, spare: VmR
     with ctx.store.transaction(durable=True):
         ctx.store.vms.activate(spare.cid)
         ctx.store.vms.update(spare.cid, notes={**notes, "activated_at": ctx.clock()})
-        ctx.store.instances.update(change.id, applied=json_ready(changes.record_vm(change)), dirty=True)
+        ctx.store.instances.update(change.id, applied=changes.record_vm(change), dirty=True)
         ctx.store.dns.forget_acknowledgement(change.id)
