@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -82,13 +83,17 @@ def network_reason(
         return Reason("network", "addresses change", ", ".join(sorted(old_addresses)), ", ".join(sorted(new_addresses)), line)
     if "networks" not in observed.applied:
         return None
+    if Counter(_same(item) for item in observed.applied["networks"]) == Counter(_same(vars(item)) for item in settings):
+        return _network_rotated(settings, digest, observed, line)
     renamed = {item.ip: item.network for item in settings if item.ip}
     old = {renamed.get(item["ip"], item["network"]): _view(item) for item in observed.applied["networks"]}
     new = {item.network: _view(_fields(item)) for item in settings}
-    if sorted(old.values()) != sorted(new.values()):
-        found = difference(
-            {name: json.loads(view) for name, view in old.items()}, {name: json.loads(view) for name, view in new.items()}, literals=True)
-        return Reason("network", "network settings change", found.before, found.after, line, paths=found.paths)
+    found = difference(
+        {name: json.loads(view) for name, view in old.items()}, {name: json.loads(view) for name, view in new.items()}, literals=True)
+    return Reason("network", "network settings change", found.before, found.after, line, paths=found.paths)
+
+
+def _network_rotated(settings: Iterable[NetworkSettings], digest: str, observed: ObservedInstance, line: int | None) -> Reason | None:
     trees = {item.network: item.cloud_properties for item in settings}
     text = "a variable in a network's cloud properties has a new value"
     return _rotated("networks", text, digest, observed.applied, trees, line, "network")
@@ -246,8 +251,8 @@ def makes_same_vm(spec: InstanceSpec, made: Tree, digests: Mapping[str, str] | N
     """Whether a machine of which `record_vm` said `made` is what one made for the spec would be; values of variables count with
     `digests`."""
     digests = digests or {}
-    old, new = ([_view(item) for item in items] for items in (made.get("networks", ()), (_fields(item) for item in spec.networks)))
-    return bool(made) and sorted(old) == sorted(new) and not any((
+    old, new = (Counter(map(_same, items)) for items in (made.get("networks", ()), map(vars, spec.networks)))
+    return bool(made) and old == new and not any((
         stemcell_reason(spec.stemcell_name, spec.stemcell_version, made),
         cloud_properties_reason(spec.cloud_properties, spec.vm_resources, digests.get("cloud_properties", ""), made),
         env_reason(spec.env, made),
@@ -282,6 +287,15 @@ def _addresses(reservations: Iterable[Reservation]) -> frozenset[str]:
 
 def _fields(item: NetworkSettings) -> Tree:
     return dict(vars(item))
+
+
+def _same(item: Mapping[str, Any]) -> tuple[object, ...]:
+    """What counts of a network's settings, to compare: much cheaper than `_view`, which is what can be shown of it."""
+    properties = item["cloud_properties"]
+    address = () if item["type"] == "dynamic" else (item["ip"], item["netmask"], item["gateway"], item["prefix_length"])
+    return (
+        item["type"], *address, tuple(item["dns"]), tuple(item["default"]), item["nic_group"],
+        json.dumps(normal(properties), sort_keys=True) if properties else "")
 
 
 def _view(item: Mapping[str, Any]) -> str:

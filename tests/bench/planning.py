@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
+import subprocess
+import sys
 from typing import Any
 
 from director.manifest.cloud_config import parse_cloud_config
@@ -15,7 +16,7 @@ from director.plan import decide, design, ids_wanted, number
 from director.plan.model import Plan, Request
 from director.release.model import JobSpec, LinkSpec, PackageSpec, PropertySpec, Release, Stemcell
 from tests.bench.rows import Row
-from tests.bench.world import World, seconds
+from tests.bench.world import ROOT, World
 
 GROUP = 50
 INSTANCES = 1000
@@ -35,30 +36,41 @@ CLOUD = {
 
 
 def plan(world: World) -> list[Row]:
-    small, (large, limit) = _plan_seconds(INSTANCES, 3), _plan_seconds(10 * INSTANCES, 1)
-    exponent = math.log10(large / small[0])
+    """Each size in a process of its own, so that its memory is its own."""
+    few, some, many = (_child("first", count) for count in (INSTANCES // 10, INSTANCES, 10 * INSTANCES))
+    nothing = _child("no-op", INSTANCES)
+    exponent = math.log(many["seconds"] / few["seconds"], 100)
+    steps = ", ".join(
+        f"{math.log10(after['seconds'] / before['seconds']):.2f}" for before, after in ((few, some), (some, many)))
     return [
-        Row(f"plan {INSTANCES} instances", small[0], "s", 2, f"reading and writing its JSON once: {small[1]:.3f} s", small[1]),
-        Row(f"plan {10 * INSTANCES} instances", large, "s", None, f"reading and writing its JSON once: {limit:.3f} s", limit),
-        Row("growth of planning, exponent", exponent, "", 1.2, "linear: 1", 1.0),
+        _row(f"plan {INSTANCES // 10} instances", few, None),
+        _row(f"plan {INSTANCES} instances", some, 2),
+        _row(f"plan {10 * INSTANCES} instances", many, 20),
+        Row("growth of planning from 100 to 10000, exponent", exponent, "", 1.2, f"linear: 1; by decade: {steps}", 1.0),
+        Row(
+            f"memory of planning {10 * INSTANCES}", many["mib"], "MiB", 1024, f"the same process before: {many['before']:.0f} MiB",
+            many["before"]),
+        Row(
+            f"no-op plan of {INSTANCES}: database, machines asked, templates, reasons", nothing["seconds"], "s", 1,
+            f"reading its rows once: {nothing['least']:.3f} s", nothing["least"]),
     ]
 
 
-def _plan_seconds(count: int, times: int) -> tuple[float, float]:
-    """Median of planning a first deploy from its texts, and of the least that anyone must do: reading and writing as much."""
-    texts = _texts(count)
-    found = []
-    for _ in range(times):
-        started = time.perf_counter()
-        made = _plan(*texts)
-        found.append(time.perf_counter() - started)
-    assert len(made.changes) == count
-    tree = [{"id": change.id, "group": change.group, "networks": [item.ip for item in change.reservations]} for change in made.changes]
-    text = json.dumps(tree)
-    return sorted(found)[times // 2], seconds(lambda: json.dumps(json.loads(text)))
+def _row(name: str, child: dict[str, float], target: float | None) -> Row:
+    return Row(name, child["seconds"], "s", target, f"reading and writing its JSON once: {child['least']:.3f} s", child["least"])
 
 
-def _texts(count: int) -> tuple[str, str]:
+def _child(kind: str, count: int) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.planned", kind, str(count)], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def texts(count: int) -> tuple[str, str]:
+    """Manifest and cloud config of that many instances."""
     group = {"azs": ["z1", "z2", "z3"], "vm_type": "small", "stemcell": "d", "networks": [{"name": "default"}]}
     groups: list[dict[str, Any]] = [
         {"name": "db", "instances": GROUP, "persistent_disk_type": "disk", "jobs": [{"name": "db", "release": "app"}], **group},
@@ -72,7 +84,8 @@ def _texts(count: int) -> tuple[str, str]:
     return json.dumps(manifest), json.dumps(CLOUD)
 
 
-def _plan(manifest: str, cloud: str) -> Plan:
+def plan_of(manifest: str, cloud: str) -> Plan:
+    """A first deploy's plan, as a deploy makes it but for what is stored."""
     config = parse_cloud_config([load_yaml(cloud, "cloud.yml")])
     parsed = parse_manifest(load_yaml(manifest, "manifest.yml"), config, releases=(RELEASE,), stemcells=(STEMCELL,))
     request = Request(parsed, config, (RELEASE,), (STEMCELL,))
