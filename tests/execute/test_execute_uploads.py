@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import http.server
+import tarfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +259,63 @@ def test_a_release_that_goes_takes_its_compiled_packages_along(empty: World, tmp
     assert empty.store.compiled_packages.all() == []
     assert not blobs(empty)
     assert consistent(empty)
+
+
+def test_what_compiles_has_direct_dependencies_only(world: World, tmp_path: Path) -> None:
+    """Release contract, section 21, row 12: app needs lib, lib needs base; base is not there while app compiles."""
+    files = {
+        **RELEASE, "packages/lib/spec": "name: lib\ndependencies: [base]\nfiles: [lib.txt]\n",
+        "packages/base/spec": "name: base\nfiles: [base.txt]\n", "packages/base/packaging": "true\n", "src/base.txt": "base\n",
+    }
+    upload(world, build(tmp_path, files, version="2"))
+    world.deploy(MANIFEST)
+    rows = {row.name: row for row in world.store.compiled_packages.all()}
+    assert sorted(rows) == ["app", "base", "lib"]
+    for name, needed in (("app", ["lib"]), ("lib", ["base"]), ("base", [])):
+        with tarfile.open(world.blobs.path(rows[name].blob_id)) as archive_:
+            told = archive_.extractfile("made")
+            assert told is not None
+            assert told.read().decode().endswith(str([rows[item].digest for item in needed]))
+
+
+@contextlib.contextmanager
+def served(content: bytes) -> Iterator[str]:
+    """The address of a file on an HTTP server; others are not found."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path.startswith("/rel.tgz")
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            self.wfile.write(content if found else b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/rel.tgz?token=a/b"
+    server.shutdown()
+    server.server_close()
+
+
+def test_from_an_address(empty: World, tmp_path: Path) -> None:
+    content = build(tmp_path, RELEASE).read_bytes()
+    sha1, sha256 = hashlib.sha1(content).hexdigest(), "sha256:" + hashlib.sha256(content).hexdigest()
+    with served(content) as url:
+        for digest in ("", sha1, sha256):
+            uploads.upload_release(empty.context, fetch.Upload(url=url, sha1=digest))
+        assert empty.log.steps.count("Verifying remote release: Verifying remote release") == 2
+        assert empty.log.steps[0] == "Downloading remote release: Downloading remote release"
+        had = blobs(empty)
+        with pytest.raises(ReleaseError, match="has the wrong digest") as caught:
+            uploads.upload_release(empty.context, fetch.Upload(url=url, sha1="0" * 40))
+        assert caught.value.code == 30015
+        with pytest.raises(ReleaseError, match=r"cannot be fetched: .*404"):
+            uploads.upload_release(empty.context, fetch.Upload(url=url.replace("rel.tgz", "none")))
+    with pytest.raises(ReleaseError, match="cannot be fetched"):
+        uploads.upload_release(empty.context, fetch.Upload(url=url))
+    assert blobs(empty) == had
+    assert list(empty.blobs.incoming.iterdir()) == []
 
 
 def test_an_upload_holds_the_lock_of_its_release(empty: World, tmp_path: Path) -> None:

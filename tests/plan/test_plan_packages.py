@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from worlds import designed, group, job, m, package, r, ref, release, request
+from worlds import cloud, designed, group, job, m, package, r, ref, release, request, subnet
 
 from director.errors import PlanError
 from director.plan.model import Request
@@ -174,3 +174,20 @@ def test_only_packages_of_jobs_in_use_are_there_and_only_theirs() -> None:
 
 def test_packages_in_a_circle_are_told() -> None:
     assert "circle: app -> zlib -> app" in refusal(wish("debian/1.1", packages=(package("app", "zlib"), package("zlib", "app")))).message
+
+
+def test_one_job_in_two_groups_has_the_properties_of_each() -> None:
+    """Row 37."""
+    made = release(job("app", properties=(r.PropertySpec("color", "grey", True),)))
+    groups = (group("a", jobs=(ref("app", properties={"color": "red"}),)), group("b", jobs=(ref("app", properties={}),)))
+    placed = designed(request(*groups, releases=(made,))).instances
+    assert [item.spec.jobs[0].properties for item in placed] == [{"color": "red"}, {"color": "grey"}]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_address_is_that_of_the_addressable_network(turned: bool) -> None:
+    """Row 35: in whatever order the networks are listed."""
+    networks = (m.GroupNetwork("a", default=("dns", "gateway")), m.GroupNetwork("b", default=("addressable",)))
+    config = cloud(*(m.NetworkDefinition(name, subnets=(subnet(f"10.{number}.0.0/24"),)) for number, name in enumerate("ab")))
+    made = request(group(networks=networks[::-1] if turned else networks), cloud_config=config)
+    assert designed(made).instances[0].spec.address == "10.1.0.2"

@@ -64,6 +64,20 @@ def test_nothing_changed_is_a_no_op(directory: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()} == before
 
 
+def test_a_comment_in_a_package_spec_changes_nothing(directory: Path) -> None:
+    """Row 1; one in a job's spec does."""
+    first = create.create_release(directory)
+    with (directory / "packages/app/spec").open("a") as spec:
+        spec.write("# a comment\n\n")
+    assert create.create_release(directory).reused
+    with (directory / "jobs/web/spec").open("a") as spec:
+        spec.write("# a comment\n")
+    second = create.create_release(directory)
+    marks = [{item.name: item.fingerprint for item in archive.read_release(made.path).packages} for made in (first, second)]
+    assert marks[0] == marks[1]
+    assert second.version == "0+dev.2"
+
+
 def test_a_change_makes_the_next_version_and_one_archive(directory: Path) -> None:
     create.create_release(directory)
     (directory / "src/lib.txt").write_text("changed\n")
