@@ -17,6 +17,7 @@ KEYS = {
 DETAILS = ("description", "default", "example", "type", "env", "env_fields", "deprecated", "sensitive")
 _NAME = re.compile(r"[-0-9A-Za-z_+.]+\Z")
 _PROCESS = re.compile(r"^\s*check\s+(?:process|program)\s+(\S+)", re.MULTILINE | re.IGNORECASE)
+_PROGRAM = re.compile(r"/var/vcap/jobs/([^/\s\"<]+)/(bin/[-\w./]+)")
 _GROUP = re.compile(r"^\s*group\s+vcap\b", re.MULTILINE | re.IGNORECASE)
 
 
@@ -25,6 +26,8 @@ def names(release: Release, _checked: Sequence[Checked]) -> Iterator[Diagnostic]
     if not final.get("name") and not final.get("final_name"):
         where = Where(release.config.file)
         yield Diagnostic("Expected non-empty 'name' in config 'config/final.yml'", where=where, suggestion="Write 'name: RELEASE' into it.")
+    if final.get("name") and final.get("final_name"):
+        yield Diagnostic("Both 'name' and 'final_name' are set", where=release.config.where(("final_name",)), suggestion="Keep 'name'.")
     items: tuple[Job | Package, ...] = (*release.jobs, *release.packages)
     for item in items:
         kind = "Job" if isinstance(item, Job) else "Package"
@@ -77,6 +80,18 @@ def monit(release: Release, _checked: Sequence[Checked]) -> Iterator[Diagnostic]
                     where = Where(file.label, text.count("\n", 0, match.start(1)) + 1)
                     summary = f"Process '{match[1]}' is not in group vcap, so nobody starts it or looks at it"
                     yield Diagnostic(summary, where=where, suggestion="Add the line: group vcap", severity="warning")
+            yield from _programs(job, file.label, text)
+
+
+def _programs(job: Job, label: str, text: str) -> Iterator[Diagnostic]:
+    """Programs of this job that monit would start and no template becomes."""
+    there = [destination for _source, destination in job.listed()]
+    for match in _PROGRAM.finditer(text):
+        if match[1] == job.name and match[2] not in there:
+            yield Diagnostic(
+                f"Monit names '{match[2]}' of job '{job.name}', which no template becomes",
+                where=Where(label, text.count("\n", 0, match.start()) + 1), suggestion=did_you_mean(match[2], there),
+            )
 
 
 def templates_missing(release: Release, _checked: Sequence[Checked]) -> Iterator[Diagnostic]:

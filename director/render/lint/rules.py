@@ -48,7 +48,7 @@ RULES: tuple[Rule, ...] = (
     Rule("yaml", _unreadable, "YAML that cannot be read, or a key given twice"),
     Rule("name", jobs.names, "names that differ from their folder, or have characters that BOSH refuses; no name in config/final.yml"),
     Rule("shape", jobs.shapes, "a job's keys that have the wrong type, or that nobody reads"),
-    Rule("monit", jobs.monit, "a job without monit file, or a monit process outside of group vcap"),
+    Rule("monit", jobs.monit, "a job without monit file, a monit process outside of group vcap, or one whose program no template becomes"),
     Rule("template-missing", jobs.templates_missing, "templates in the spec that do not exist"),
     Rule("template-unlisted", jobs.templates_unlisted, "files below templates/ that the spec does not list"),
     Rule("template-destination", jobs.destinations, "destinations that lead out of the job, or are given twice"),
