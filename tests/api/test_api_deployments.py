@@ -344,7 +344,6 @@ def test_logs(app: World) -> None:
         ("PUT", "/resurrection"),
         ("DELETE", "/vms/a%2Fb"),
         ("POST", "/links"),
-        ("GET", "/cleanup/dryrun"),
         ("PUT", "/disks/d/attachments"),
     ],
 )
