@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -195,6 +196,14 @@ def test_a_process_of_its_own(tmp_path: Path, processes: str) -> None:
                 sock.settimeout(10)
                 sock.sendto(question(NAME), ("127.0.0.1", port))
                 assert len(read(sock.recv(4096)).answers) == 2
+                if processes == "1":
+                    child.send_signal(signal.SIGUSR1)
+                    for _ in range(100):
+                        sock.sendto(question(NAME), ("127.0.0.1", port))
+                        assert sock.recv(4096)
+                        if select.select([child.stderr], [], [], 0.05)[0]:
+                            break
+                    assert f"127.0.0.1 asks {NAME}. A: NOERROR" in child.stderr.readline()
             if processes == "2":
                 _kill_one_child(child.pid)
                 with socket.create_connection(("127.0.0.1", port), timeout=5):

@@ -15,6 +15,8 @@ from dnskit import UUID_A, UUID_B, read, records_text, row
 
 from director.guest.dns import host, settings
 from director.guest.dns.__main__ import main
+from director.guest.dns.loading import load
+from director.guest.dns.loop import Loop
 from director.guest.dns.service import Service
 
 NAME = "q-s4.db.default.cf.bosh"
@@ -145,6 +147,123 @@ def test_aliases_of_jobs(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_handlers_of_jobs_come_and_go_and_bad_ones_change_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "records.json").write_text(records_text(), "utf-8")
+    file = tmp_path / "handlers.json"
+    file.write_text(json.dumps([{"domain": "corp.example.", "source": {"type": "deny"}}]), "utf-8")
+    server = Running(tmp_path, disable_recursors=True, handler_files=str(tmp_path / "handlers.json"))
+    try:
+        assert server.udp("a.corp.example").code == "NXDOMAIN"
+        file.write_text(json.dumps([{"domain": "other.example.", "source": {"type": "magic"}}]), "utf-8")
+        until(lambda: "handlers stay as they were" in caplog.text)
+        assert server.udp("a.corp.example").code == "NXDOMAIN"
+        file.unlink()
+        until(lambda: server.udp("a.corp.example").code == "REFUSED")
+    finally:
+        server.stop()
+
+
+def test_aliases_that_become_a_circle_change_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "records.json").write_text(records_text(), "utf-8")
+    file = tmp_path / "aliases.json"
+    file.write_text(json.dumps({"x.int": ["1.1.1.1"]}), "utf-8")
+    server = Running(tmp_path, disable_recursors=True, alias_files=str(file))
+    try:
+        file.write_text(json.dumps({"x.int": ["y.int"], "y.int": ["z.int"], "z.int": ["x.int"]}), "utf-8")
+        until(lambda: "(x.int -> y.int -> z.int -> x.int)" in caplog.text)
+        assert server.udp("x.int").answers == ("1.1.1.1",)
+    finally:
+        server.stop()
+
+
+def test_aliases_per_instance_follow_the_records(tmp_path: Path) -> None:
+    entry = {"root_domain": "bosh", "group_id": "7", "health_filter": "all", "initial_health_check": None, "placeholder_type": "uuid"}
+    aliases = {"_.each.int": [entry]}
+    (tmp_path / "records.json").write_text(records_text([UUID_A], aliases), "utf-8")
+    server = Running(tmp_path, disable_recursors=True)
+    try:
+        assert server.udp("uuid-A.each.int").answers == ("10.0.0.5",)
+        server.records.write_text(records_text([UUID_B], aliases, version=18), "utf-8")
+        server.until("uuid-B.each.int", {"10.0.0.6"})
+        assert server.udp("uuid-A.each.int").code == "REFUSED", "its zone is gone"
+    finally:
+        server.stop()
+
+
+def test_jobs_can_ask_for_more_addresses(tmp_path: Path) -> None:
+    (tmp_path / "records.json").write_text(records_text(), "utf-8")
+    file = tmp_path / "addresses.json"
+    with socket.create_server(("127.0.0.2", 0)) as free:
+        port = free.getsockname()[1]
+    file.write_text(json.dumps([{"address": "127.0.0.2", "port": port}]), "utf-8")
+    server = Running(tmp_path, disable_recursors=True, address_files=str(file))
+    try:
+        server.address = ("127.0.0.2", port)
+        assert len(server.udp().answers) == 2
+    finally:
+        server.stop()
+    file.write_text('[{"port": 1}]', "utf-8")
+    with pytest.raises(settings.BadSettings, match=r"addresses\.json: an entry has no address"):
+        Running(tmp_path, disable_recursors=True, address_files=str(file))
+
+
+@pytest.mark.parametrize("tree", [
+    {"handlers": [{"domain": "x", "source": {"type": "magic"}}]}, {"aliases": {"": ["a"]}}, {"aliases": {"x.int": "no list"}},
+])
+def test_settings_that_cannot_work_stop_the_start(tmp_path: Path, tree: dict[str, object]) -> None:
+    with pytest.raises(settings.BadSettings):
+        Service(settings.parse({"listen": ["127.0.0.1:0"], "records": str(tmp_path / "r.json"), **tree}))
+
+
+def test_recursors_are_those_of_the_machine_but_for_ours_and_excluded_ones(tmp_path: Path) -> None:
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver 169.254.0.2\nnameserver 127.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver fd00::1\n", "utf-8")
+    tree = {"listen": ["169.254.0.2:53"], "records": "r", "resolv_conf": str(conf), "excluded_recursors": ["10.0.0.3"]}
+    assert Service(settings.parse(tree))._recursors() == [("10.0.0.2", 53), ("fd00::1", 53)]
+    given = {**tree, "recursors": ["10.0.0.9:5353", "10.0.0.3"]}
+    assert Service(settings.parse(given))._recursors() == [("10.0.0.9", 5353)]
+
+
+def test_answers_that_depend_on_health_are_made_anew_for_health_to_know(tmp_path: Path) -> None:
+    (tmp_path / "records.json").write_text(records_text(), "utf-8")
+    now = [0.0]
+    known = dnskit.FakeHealth()
+    tree = {"listen": ["127.0.0.1:0"], "records": str(tmp_path / "records.json"), "disable_recursors": True}
+    service = Service(settings.parse(tree), Loop(lambda: now[0]), health=known)
+    service.start()
+    for seconds, times in ((0, 2), (20, 2), (31, 4)):
+        now[0] = seconds
+        service.loop.turn(0)
+        dnskit.ask(service.resolver, "q-s3.db.default.cf.bosh")
+        assert len(known.asked) == times
+    known.become(uuid_a="failing")
+    assert dnskit.ask(service.resolver, "q-s3.db.default.cf.bosh").answers == ("10.0.0.6",)
+    service.stop()
+
+
+def test_a_source_of_its_own_can_change_records_in_place(tmp_path: Path) -> None:
+    class Pushed:
+        """Records that somebody else pushes."""
+
+        problem = ""
+
+        def __init__(self) -> None:
+            self.records = load(records_text())
+
+        def start(self, loop: Loop, changed: Callable[[], None]) -> None:
+            self.changed = changed
+
+    source = Pushed()
+    service = Service(settings.parse({"listen": ["127.0.0.1:0"], "records": "none", "disable_recursors": True}), source=source)
+    service.start()
+    assert len(dnskit.ask(service.resolver, NAME).answers) == 2
+    source.records.remove(source.records.with_id("uuid-a")[0])
+    source.records.version = 18
+    source.changed()
+    assert dnskit.ask(service.resolver, NAME).answers == ("10.0.0.6",)
+    service.stop()
+
+
 def test_aliases_that_stand_for_themselves_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(settings.BadSettings, match="recursion detected"):
         Running(tmp_path, aliases={"a.int": ["b.int"], "b.int": ["a.int"]})
@@ -178,10 +297,22 @@ def test_a_machine_without_name_servers_gets_one() -> None:
     assert host.with_first("search a.b", "169.254.0.2") == "search a.b\nnameserver 169.254.0.2\n"
 
 
-@pytest.mark.parametrize("tree", [{}, {"listen": ["x"], "records": "r"}, {"listen": ["127.0.0.1:1"], "records": "r", "colour": 1}])
-def test_settings_that_cannot_be(tree: dict[str, object]) -> None:
-    with pytest.raises(settings.BadSettings):
-        settings.parse(tree)
+GOOD: dict[str, object] = {"listen": ["127.0.0.1:1"], "records": "r"}
+
+
+@pytest.mark.parametrize(("tree", "why"), [
+    ({}, "`listen` and `records` are needed"), ({"listen": ["x"], "records": "r"}, "Invalid IP address x"),
+    ({**GOOD, "colour": 1}, "unknown settings: colour"), ({**GOOD, "recursors": ["ns.example"]}, "Invalid IP address ns.example"),
+    ({**GOOD, "access": ["10.0.0.0/99"]}, "`access` has networks"), ({**GOOD, "strangers": "eat"}, "`strangers` is one of refuse, drop"),
+    ({**GOOD, "processes": 0}, "`processes` is a number of at least 1"), ({**GOOD, "rate_limit": "much"}, "`rate_limit` is a number"),
+    ({**GOOD, "recursor_failure": "FORMERR"}, "`recursor_failure` is one of"), ({**GOOD, "metrics": "x:1"}, "Invalid IP address x:1"),
+    ({**GOOD, "listen": ["127.0.0.1:70000"]}, "Invalid IP address"),
+])
+def test_settings_that_cannot_be_are_said_all_at_once(tree: dict[str, object], why: str) -> None:
+    with pytest.raises(settings.BadSettings) as caught:
+        settings.parse({**tree, "log_level": "LOUD"})
+    assert why in str(caught.value)
+    assert "`log_level` is one of" in str(caught.value)
 
 
 def test_a_taken_port_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ Reading order:
   come from);
 * names of others: `forwarding` (once for all who ask), `cache`, `upstream` and `servers` (name servers), `web` (web servers), `message`
   (what they say), `domains` (handlers of single domains);
-* the process: `loop`, `listening`, `service`, `files`, `host` (/etc/resolv.conf and the loopback interface), `settings`, `__main__`.
+* the process: `loop`, `listening`, `service`, `processes`, `files`, `host` (/etc/resolv.conf and the loopback interface), `settings`,
+  `__main__`; what it tells of itself: `control`, `metrics`, `querylog`.
 
 What others plug in: `health.Health` and `sources.RecordSource`, both given to `service.Service`.
 Source of all behaviour: the DNS contract (`dns.md`); its section numbers are named where they matter.
