@@ -175,12 +175,10 @@ def test_a_bug_in_one_handler_is_one_failure() -> None:
 
 def test_prepared_answers_are_bounded_in_number_and_size() -> None:
     server = resolver(MANY)
-    for number in range(300):
-        ask(server, f"q-s4-{'x' * (number % 40)}{number}.db.default.cf.bosh.", edns=4096)
     table = type(server.table)(most=100, most_bytes=50_000)
     server.table = table
-    for number in range(1000):
-        server.handle(question(f"q-s4-x{number}.db.default.cf.bosh."), lambda answer: None)
+    for number in range(300):
+        server.handle(question(f"q-s4-x{number}.db.default.cf.bosh.", edns=4096), lambda answer: None)
     assert len(table) <= 200
     assert table._bytes <= 60_000
 

@@ -39,7 +39,7 @@ def expected(world: list[dict[str, object]], status: int) -> set[object]:
     return found or ({item["ip"] for item in world} if status in (0, 2) else set())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds(), st.sampled_from(sorted(names.STATUSES)), st.sets(st.integers(1, 3)), st.sampled_from(["", "asynchronous"]), st.data())
 def test_names_of_links_resolve(
     world: list[dict[str, object]], status: str, zones: set[int], check: str, data: st.DataObject,
