@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +41,7 @@ def resolver(world: World) -> list[Row]:
     folder = world.folder / "dns"
     folder.mkdir(exist_ok=True)
     with contextlib.chdir(ROOT):
-        return [*_costs(folder), *_processes(folder), *_latency(folder), *_start(folder), *_stopped(folder)]
+        return [*_costs(folder), *_processes(folder), *_latency(folder), *_silence(folder), *_start(folder), *_stopped(folder)]
 
 
 @contextlib.contextmanager
@@ -151,6 +153,39 @@ def _rewrite(path: Path, documents: list[str], ending: threading.Event) -> None:
         fresh = path.with_suffix(".new")
         fresh.write_text(document)
         fresh.rename(path)
+
+
+def _silence(folder: Path) -> list[Row]:
+    """Names of ours while others are asked for that nobody answers: two hundred on their way at any time."""
+    records = folder / "records-10000.json"
+    records.write_text(MANY.document())
+    first = MANY.exact()[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        recursor = f"127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "director.guest.dns", "serve", "--records", str(records), "--listen", f"127.0.0.1:{PORT + 10}"]
+        with dns.running([*command, "--recursor", recursor], PORT + 10, first) as server:
+            packets = [dns.packet(name) for name in MANY.exact()]
+            alone = dns.one_after_the_other(server, packets, 3)
+            ending = threading.Event()
+            asker = threading.Thread(target=_ask_in_vain, args=(server.port, ending))
+            asker.start()
+            try:
+                taken = dns.one_after_the_other(server, packets, 5)
+            finally:
+                ending.set()
+                asker.join()
+    before, during = (1e6 * dns.at(values, 0.99) for values in (alone, taken))
+    return [Row("DNS, one outstanding, p99 while recursors are silent", during, "us", 1000, f"nobody asks them: {before:.0f} us", before)]
+
+
+def _ask_in_vain(port: int, ending: threading.Event) -> None:
+    """A hundred questions a second for names of others, each of which is waited for two seconds."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        number = 0
+        while not ending.wait(0.01):
+            sock.sendto(dns.packet(f"n{number}.example.com"), ("127.0.0.1", port))
+            number += 1
 
 
 def _start(folder: Path) -> list[Row]:

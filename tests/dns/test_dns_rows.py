@@ -131,6 +131,21 @@ def test_row_22_nobody_waits_longer_than_a_second() -> None:
     loop.close()
 
 
+def test_an_answer_that_was_waited_for_does_not_outlive_its_records() -> None:
+    loop = Loop(lambda: 0.0)
+    known = FakeHealth(health.UNCHECKED)
+    server = resolver(known=known, loop=loop)
+    name = "q-s0y1.db.default.cf.bosh."
+    replies: list[bytes] = []
+    server.handle(dnskit.question(name), replies.append)
+    server.replace(resolver(records_text([UUID_B]), known=FakeHealth(), loop=loop).chain)
+    known.waiting.pop()()
+    loop.turn(0)
+    assert set(dnskit.read(replies[0]).answers) == BOTH
+    assert ask(server, name).answers == (B,)
+    loop.close()
+
+
 def test_row_25_a_groups_own_state_counts_where_a_query_names_the_group() -> None:
     rows = [row("uuid-A", "42", A, "1", 0)]
     known = FakeHealth(states={"uuid-a": health.FAILING, ("uuid-a", "7"): health.FAILING, ("uuid-a", "1"): health.RUNNING})

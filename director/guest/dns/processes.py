@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, Iterable, List, Optional
 
 from .health import Health
 from .listening import Sockets, open_all
@@ -35,6 +35,7 @@ def serve_all(
     stopping: List[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: stopping.append(got))
+    signal.signal(signal.SIGUSR1, lambda got, _frame: _pass_on(children, got))
     for index in range(settings.processes):
         children[_fork(settings, index, sockets[index], serve, health)] = index
     while not stopping:
@@ -45,8 +46,7 @@ def serve_all(
             log.error("process %d of %d ended; another takes its place", ended + 1, settings.processes)
             time.sleep(REST)
             children[_fork(settings, ended, sockets[ended], serve, health)] = ended
-    for child in children:
-        os.kill(child, signal.SIGTERM)
+    _pass_on(children, signal.SIGTERM)
     for child in children:
         os.waitpid(child, 0)
     return 0
@@ -78,6 +78,14 @@ def _fork(settings: Settings, index: int, sockets: List[Sockets], serve: Serve, 
         code = serve(service, sockets)
     finally:
         os._exit(code)
+
+
+def _pass_on(children: Iterable[int], number: int) -> None:
+    for child in list(children):
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            continue  # It ended a moment ago.
 
 
 def _wait(children: Dict[int, int]) -> Optional[int]:

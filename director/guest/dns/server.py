@@ -37,6 +37,7 @@ class Resolver:
         self.chain = chain
         self.table = Table()
         self._tcp_table = Table(most=2048)
+        self._forgotten = 0
         self.codes: List[int] = [0] * 256
         self.by_handler: "dict[str, int]" = {}
         self.ignored = 0
@@ -48,6 +49,7 @@ class Resolver:
 
     def forget(self) -> None:
         """To be called when health changed: it is part of the prepared answers."""
+        self._forgotten += 1
         self.table.clear()
         self._tcp_table.clear()
 
@@ -81,6 +83,8 @@ class Resolver:
             # Equal bytes may skip all this next time; not those of a kind that never comes again: random spelling, cookies.
             keys.append(packet[2:])
 
+        asked_at = self._forgotten
+
         def give(result: Result) -> None:
             limit = wire.TCP_LIMIT if tcp else query.limit
             if isinstance(result, Relayed):
@@ -88,7 +92,8 @@ class Resolver:
             else:
                 lower = query._replace(question=wire.lowered(query.question))
                 made = prepare(lower, result, limit=limit, udp=not tcp)
-                if result.kept:
+                # One that was waited for may be of records that are no more.
+                if result.kept and asked_at == self._forgotten:
                     _keep(table, keys, made)
                 answer = _spelled(made, query.question)
             self._told(asker, query, handler, answer)

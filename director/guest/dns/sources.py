@@ -124,7 +124,8 @@ class FileSource:
 
     def _refuse(self, why: str) -> None:
         self._problem = why
-        log.error("%s: %s; version %d stays in use", self._path, why, self._records.version)
+        kept = "version %d stays in use" % self._records.version if self._records.count else "there are no records yet"
+        log.error("%s: %s; %s", self._path, why, kept)
 
 
 def mark_of(path: str) -> Optional[Mark]:
