@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import director
@@ -21,6 +21,8 @@ from director.render.renderer import Batch
 Tree = dict[str, Any]
 
 INPUTS = "rendered_from"
+KEPT = 64
+"""Instances whose files are held, for machines that are being updated: more than are at a time."""
 
 
 class Rendered:
@@ -32,12 +34,15 @@ class Rendered:
         self._batch = batch
         self._numbers = {spec.id: number for number, spec in enumerate(specs)}
         self._inputs = {spec.id: _signed(ctx, digest) for spec, digest in zip(specs, batch.inputs, strict=True)}
-        self._made: dict[str, RenderedInstance] = {}
+        self._again: dict[str, RenderedInstance] = {}
+        self._digests: dict[str, str] = {}
+        self._files = functools.lru_cache(maxsize=KEPT)(self._render)
         self._hashes = {
             id: str(applied["configuration_hash"]) for id, applied in observed.items()
             if applied.get("configuration_hash") and applied.get(INPUTS) == self._inputs.get(id)
         }
-        self._add(batch.render(self._numbers[id] for id in self._numbers if id not in self._hashes))
+        unknown = [number for id, number in self._numbers.items() if id not in self._hashes]
+        self._hashes |= {instance.id: instance.configuration_hash for instance in batch.render(unknown)}
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -46,28 +51,29 @@ class Rendered:
 
     def of(self, id: str) -> RenderedInstance:
         """The files. Raises KeyError for an instance that sleeps."""
-        if id not in self._made:
-            self._add(self._batch.render([self._numbers[id]]))
-        return self._made[id]
+        instance = self._again.get(id) or self._files(id)
+        self._digests[instance.digest] = id
+        return instance
 
     def replace(self, instance: RenderedInstance) -> None:
         """It was rendered again, with what was not known before; nobody may rely on what its templates saw then."""
         self._inputs.pop(instance.id, None)
-        self._add([instance])
+        self._again[instance.id] = instance
+        self._hashes[instance.id] = instance.configuration_hash
 
     def archive(self, digest: str) -> bytes | None:
         """The archive with that digest (bare hex), of an instance whose files somebody asked for."""
-        return next((item.archive for item in list(self._made.values()) if item.digest == f"sha256:{digest}"), None)
+        id = self._digests.get(f"sha256:{digest}")
+        return None if id is None else self.of(id).archive
 
     def remembered(self, id: str, applied: Mapping[str, Any]) -> Tree:
         """What to store of an instance with its hash, so that the next deploy may skip rendering it."""
         known = id in self._inputs and applied.get("configuration_hash") == self._hashes.get(id)
         return {**applied, INPUTS: self._inputs[id]} if known else dict(applied)
 
-    def _add(self, instances: Iterable[RenderedInstance]) -> None:
-        for instance in instances:
-            self._made[instance.id] = instance
-            self._hashes[instance.id] = instance.configuration_hash
+    def _render(self, id: str) -> RenderedInstance:
+        (instance,) = self._batch.render([self._numbers[id]])
+        return instance
 
 
 class Rendering:

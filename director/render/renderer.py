@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from director.render import report
@@ -15,6 +15,9 @@ from director.render.jinja import Jinja
 from director.render.model import RenderedInstance, RenderedJob, RenderRequest
 from director.render.units import Shared, Unit, dumped
 from director.render.workers import Workers
+
+PORTION = 4096
+"""Contexts that are rendered together: enough for every processor, and a bound on memory."""
 
 
 class Renderer:
@@ -36,15 +39,14 @@ class Renderer:
 
     def batch(self, requests: Sequence[RenderRequest]) -> Batch:
         """Read what these instances' templates will see, and render nothing yet."""
-        shared = Shared()
-        return Batch(self, requests, [[Unit(request, job, shared) for job in request.jobs] for request in requests])
+        return Batch(self, requests)
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderedInstance]:
         """Render all jobs of all instances, in the order of the requests. Raises RenderError with everything that failed."""
-        return self.batch(requests).render(range(len(requests)))
+        return list(self.batch(requests).render(range(len(requests))))
 
-    def jobs_of(self, units: Sequence[Unit]) -> dict[bytes, RenderedJob]:
-        """The rendered jobs by the units' keys. Raises RenderError with everything that failed."""
+    def jobs_of(self, units: Sequence[Unit]) -> tuple[dict[bytes, RenderedJob], list[report.Problem]]:
+        """The rendered jobs by the units' keys, and everything that failed."""
         wanted: dict[bytes, Unit] = {}
         found: dict[bytes, RenderedJob] = {}
         for unit in units:
@@ -63,10 +65,7 @@ class Renderer:
                 rendered = unit.rendered([text for text in texts if isinstance(text, str)])
                 found[unit.key] = rendered
                 self._cache.put(unit.key, rendered)
-        problems = [problem.of_group(unit.request.group) for unit in units for problem in failures.get(unit.key, ())]
-        if problems:
-            raise report.failed(problems)
-        return found
+        return found, [problem.of_group(unit.request.group) for unit in units for problem in failures.get(unit.key, ())]
 
     def render_text(self, file: str, text: str, document: Mapping[str, Any]) -> Outcome:
         """Fill in one template (`*.j2` is Jinja2, else ERB) with a context document, as the reference's template tool does."""
@@ -104,19 +103,43 @@ class Renderer:
 
 
 class Batch:
-    """Instances whose input is known; they are rendered when their files are asked for."""
+    """Instances whose input is known; they are rendered when their files are asked for. Holds no files itself."""
 
-    def __init__(self, renderer: Renderer, requests: Sequence[RenderRequest], units: Sequence[Sequence[Unit]]) -> None:
-        self._renderer, self._requests, self._units = renderer, requests, units
-        self.inputs = tuple(hashlib.sha256(b"".join(unit.key for unit in row)).hexdigest() for row in units)
+    def __init__(self, renderer: Renderer, requests: Sequence[RenderRequest]) -> None:
+        self._renderer, self._requests, self._shared = renderer, requests, Shared()
+        keys = (b"".join(unit.key for unit in self._units(number)) for number in range(len(requests)))
+        self.inputs = tuple(hashlib.sha256(key).hexdigest() for key in keys)
         """For each request a digest of everything that its templates see, and of the templates: equal ones render to equal files."""
 
-    def render(self, numbers: Iterable[int]) -> list[RenderedInstance]:
-        """The instances with these numbers. Raises RenderError with everything that failed."""
-        chosen = list(numbers)
-        found = self._renderer.jobs_of([unit for number in chosen for unit in self._units[number]])
-        return [
-            RenderedInstance(self._requests[number].id, tuple(found[unit.key] for unit in self._units[number])) for number in chosen]
+    def render(self, numbers: Iterable[int]) -> Iterator[RenderedInstance]:
+        """The instances with these numbers, some at a time: who keeps none of them needs little memory. Raises RenderError with everything
+        that failed, at the end."""
+        problems: list[report.Problem] = []
+        for some in self._portions(numbers):
+            units = [self._units(number) for number in some]
+            found, wrong = self._renderer.jobs_of([unit for row in units for unit in row])
+            problems += wrong
+            if not problems:
+                for number, row in zip(some, units, strict=True):
+                    yield RenderedInstance(self._requests[number].id, tuple(found[unit.key] for unit in row))
+        if problems:
+            raise report.failed(problems)
+
+    def _units(self, number: int) -> list[Unit]:
+        request = self._requests[number]
+        return [Unit(request, job, self._shared) for job in request.jobs]
+
+    def _portions(self, numbers: Iterable[int]) -> Iterator[list[int]]:
+        some: list[int] = []
+        size = 0
+        for number in numbers:
+            some.append(number)
+            size += len(self._requests[number].jobs)
+            if size >= PORTION:
+                yield some
+                some, size = [], 0
+        if some:
+            yield some
 
 
 class _Cache:

@@ -12,6 +12,7 @@ from small_world import MANIFEST
 from director.execute import prepare
 from director.render.model import RenderedJob
 from director.render.renderer import Renderer
+from director.render.report import Problem
 from director.render.units import Unit
 
 CHANGED = MANIFEST.replace("greeting: hello", "greeting: bonjour")
@@ -24,8 +25,8 @@ class CountingRenderer(Renderer):
         super().__init__()
         self.asked: list[str] = []
 
-    def jobs_of(self, units: Sequence[Unit]) -> dict[bytes, RenderedJob]:
-        self.asked += [f"{unit.request.group}/{unit.request.index}" for unit in units]
+    def jobs_of(self, units: Sequence[Unit]) -> tuple[dict[bytes, RenderedJob], list[Problem]]:
+        self.asked += [name for unit in units if (name := f"{unit.request.group}/{unit.request.index}") not in self.asked]
         return super().jobs_of(units)
 
 

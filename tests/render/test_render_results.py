@@ -13,8 +13,9 @@ import pytest
 from render_builder import job, link, request
 
 from director import errors
-from director.render import schema
-from director.render.engine import Outcome
+from director.render import renderer as renderer_module
+from director.render import schema, workers
+from director.render.engine import Outcome, Source
 from director.render.erb import Erb, Work
 from director.render.model import Template
 from director.render.renderer import Renderer
@@ -172,3 +173,40 @@ def test_one_template_with_a_context_document(renderer: Renderer) -> None:
     document = {"job": {"name": "web"}, "properties": {"a": 1}, "links": {"db": {"instances": [{"address": "x"}]}}, "index": 3}
     assert renderer.render_text("a.erb", "<%= name %><%= p('a') %><%= link('db').instances[0].address %>", document) == "web1x"
     assert renderer.render_text("a.j2", "{{ name }}{{ p('a') }}{{ link('db').instances[0].address }}", document) == "web1x"
+
+
+def test_many_instances_are_rendered_in_portions_and_all_errors_told(monkeypatch: pytest.MonkeyPatch, renderer: Renderer) -> None:
+    monkeypatch.setattr(renderer_module, "PORTION", 3)
+    good = [request(job("<%= index %> of portion"), index=index, id=f"id-{index}") for index in range(8)]
+    rendered = renderer.batch(good).render(range(8))
+    assert [(item.id, item.jobs[0].files[1].text) for item in rendered] == [(f"id-{n}", f"{n} of portion") for n in range(8)]
+    bad = [request(job(f"<%= p('none{index}') %>"), index=index, group=f"g{index}") for index in range(8)]
+    with pytest.raises(errors.RenderError) as caught:
+        renderer.render([*good, *bad])
+    assert caught.value.message.count("Unable to render jobs for instance group") == 8
+
+
+def test_equal_input_has_an_equal_digest(renderer: Renderer) -> None:
+    def digest(**more: Any) -> str:
+        given = {"text": "<%= name %>", "index": 1, "properties": {"a": 1}} | more
+        return renderer.batch([request(job(given["text"], properties=given["properties"]), index=given["index"])]).inputs[0]
+
+    assert digest() == digest(properties={"a": 1})
+    assert len({digest(), digest(text="<%= name %> "), digest(index=2), digest(properties={"a": 2}), digest(properties={"a": "1"})}) == 5
+
+
+def test_large_batches_go_to_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "ENOUGH", 2)
+    made: list[Erb] = []
+
+    def make() -> Erb:
+        made.append(Erb(isolate=False))
+        return made[-1]
+
+    shared = workers.Workers(make, most=2)
+    if shared._most < 2:
+        pytest.skip("this computer has one processor")
+    work = [Work("j", b'{"index": %d}' % number, b"{}", b"{}", [Source("j/a", "<%= index %>")]) for number in range(7)]
+    assert shared.fill_in(work) == [[str(number)] for number in range(7)]
+    assert [erb._process is not None for erb in made] == [True, False], "one stays, the other is gone"
+    shared.close()
