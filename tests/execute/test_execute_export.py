@@ -5,7 +5,12 @@ Source: release contract, section 11.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import json
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,8 @@ from small_world import CLOUD, MANIFEST, RELEASE
 from director.errors import CaissonError, NotFoundError, ReleaseError
 from director.execute import export
 from director.release import archive, tar
+from director.state.blobs import BlobRow
+from director.tasks import queue
 
 # `tool` is needed by no job; `job` needs nothing.
 FILES = {
@@ -148,3 +155,54 @@ def test_a_rotten_blob_does_not_travel(deployed: World) -> None:
     with pytest.raises(CaissonError, match="wrong digest"):
         do(deployed, jobs=("db",))
     assert not deployed.store.blobs.of_kind(export.KIND)
+
+
+def test_what_another_task_compiled_meanwhile_is_taken(deployed: World) -> None:
+    """While this one waited for the lock of the package. Release contract, section 10."""
+    waited: list[str] = []
+
+    @contextlib.contextmanager
+    def lock(name: str, seconds: float) -> Iterator[None]:
+        if name.startswith("lock:compile:"):
+            waited.append(name)
+            assert seconds == 900.0
+            other, blob = deployed.store.compiled_packages.all()[0], deployed.blobs.put(archive_of_nothing())
+            deployed.store.blobs.add(BlobRow(blob.id, "compiled-package", blob.sha256, blob.size))
+            app = deployed.store.releases.get("rel", "1").package("app")
+            assert app is not None
+            deployed.store.compiled_packages.add(dataclasses.replace(
+                other, key=name.removeprefix("lock:compile:"), name="app", version=app.version, fingerprint=app.fingerprint,
+                blob_id=blob.id, digest=f"sha256:{blob.sha256}", dependency_key=f'[["lib","{other.version}"]]'))
+        yield
+
+    machines = list(deployed.cloud.made)
+    ctx = dataclasses.replace(deployed.context, lock=lock)
+    export.export_release(ctx, "app", export.ExportRequest("rel", "1", "linux", "1"))
+    assert len(waited) == 1
+    assert deployed.cloud.made == machines, "no machine was made"
+
+
+def archive_of_nothing() -> bytes:
+    raw = io.BytesIO()
+    tarfile.TarFile(fileobj=raw, mode="w").close()
+    return raw.getvalue()
+
+
+def test_a_director_that_dies_exports_again(deployed: World) -> None:
+    """The task is taken up again, as deploys are: nothing that compiled is left, the archive is whole."""
+    ctx = deployed.context
+
+    def dying(name: str) -> None:
+        if name == "create_vm":
+            raise KeyboardInterrupt
+
+    deployed.effect = dying
+    with pytest.raises(KeyboardInterrupt):
+        do(deployed)
+    deployed.effect = lambda name: None
+    assert deployed.leaks()
+    made = do(deployed)
+    assert not deployed.leaks()
+    with archive.open_release(ctx.blobs.path(made["blobstore_id"])) as found:
+        assert len(found.release.compiled_packages) == 2
+    assert "export_release" in queue.RESUMABLE

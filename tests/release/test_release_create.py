@@ -39,6 +39,56 @@ def test_a_first_dev_release(directory: Path, tmp_path: Path) -> None:
     assert names(made.path) == ["LICENSE", *archives, "release.MF"]
 
 
+def test_the_layout_of_the_archive(directory: Path, tmp_path: Path) -> None:
+    """Release contract, section 7 with its corrections."""
+    (directory / "NOTICE").write_text("notice\n")
+    (directory / "src/app/run").write_text("#!/bin/sh\n")
+    (directory / "src/app/run").chmod(0o700)
+    (directory / "src/app/link").symlink_to("main.txt")
+    made = create.create_release(directory, tarball=tmp_path / "out.tgz")
+    with tarfile.open(made.path) as outer:
+        modes = {item.name: oct(item.mode) for item in outer if item.isfile()}
+        assert modes == {
+            "release.MF": "0o644", "jobs/web.tgz": "0o600", "packages/app.tgz": "0o600", "packages/lib.tgz": "0o600",
+            "license.tgz": "0o600", "LICENSE": "0o644", "NOTICE": "0o644"}
+        assert outer.getnames()[0] == "release.MF"
+        listing = yaml.safe_load(outer.extractfile("release.MF"))  # type: ignore[arg-type]
+        package = outer.extractfile("packages/app.tgz")
+        assert package is not None
+        with tarfile.open(fileobj=package) as inner:
+            assert {item.name: (oct(item.mode), item.linkname) for item in inner if not item.isdir()} == {
+                "app/deep/er/x.rb": ("0o644", ""), "app/link": ("0o777", "main.txt"), "app/main.txt": ("0o644", ""),
+                "app/run": ("0o755", ""), "packaging": ("0o644", "")}
+            assert {(item.uid, item.gid, item.mtime) for item in inner} == {(0, 0, 0)}
+    assert list(listing) == ["name", "version", "commit_hash", "uncommitted_changes", "jobs", "packages", "license", "no_compression"]
+    assert list(listing["packages"][0]) == ["name", "version", "fingerprint", "sha1", "dependencies"]
+    assert all(item["version"] == item["fingerprint"] for item in (*listing["jobs"], *listing["packages"]))
+
+
+def test_equal_directories_make_equal_archives(directory: Path, tmp_path: Path) -> None:
+    """Whenever, wherever and by whom they are made."""
+    shutil.copytree(directory, tmp_path / "elsewhere", copy_function=shutil.copy)
+    for path in (tmp_path / "elsewhere").rglob("*"):
+        os.utime(path, (1, 1))
+    first = create.create_release(directory, tarball=tmp_path / "one.tgz").path
+    second = create.create_release(tmp_path / "elsewhere", tarball=tmp_path / "two.tgz").path
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("where", [
+    "no_compression: true\n", "blobstore: {provider: local, no_compression: true, options: {blobstore_path: s}}\n"])
+def test_an_archive_that_is_not_packed(where: str, directory: Path, tmp_path: Path) -> None:
+    (directory / "config/final.yml").write_text(f"name: demo\n{where}")
+    (directory / "packages/lib/spec").write_text("name: lib\nfiles: [lib.txt]\nno_compression: true\n")
+    made = create.create_release(directory, tarball=tmp_path / "out.tgz")
+    with tarfile.open(made.path, "r:") as outer:
+        for name, packed in (("lib", False), ("app", True)):
+            content = outer.extractfile(f"packages/{name}.tgz")
+            assert content is not None
+            assert (content.read(2) == b"\x1f\x8b") is packed
+    assert archive.read_release(made.path).package("lib") is not None
+
+
 def test_the_manifest_in_the_directory_opens_too(directory: Path, tmp_path: Path) -> None:
     made = create.create_release(directory)
     again = create.create_release(directory, tarball=tmp_path / "out.tgz")
