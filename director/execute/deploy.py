@@ -238,6 +238,7 @@ def keep(ctx: Context, prepared: Prepared, *, keep_text: bool) -> None:
             dataclasses.replace(provider, content={**provider.content, "aliases": list(provider.aliases)})
             for provider in prepared.blueprint.providers
         ])
+        ctx.store.links.consume(name, prepared.blueprint.consumed)
         if prepared.variable_set_id is not None:
             ctx.store.variables.mark_deployed(prepared.variable_set_id)
             used = {row.variable_set_id for row in ctx.store.instances.of(name) if row.variable_set_id is not None}

@@ -332,11 +332,13 @@ class _Design:
     def _asked(self, bare: model.Request) -> model.Request:
         ctx, parsed, name = self._ctx, self._parsed, self._name
         deployment = ctx.store.deployments.find(name)
+        # A change of state has the links of the last deploy, whatever became of their providers. Source: release contract, section 19.4.
+        bound = ctx.store.links.consumed(name) if parsed.wanted.variables.pinned else ()
         return dataclasses.replace(
             bare, releases=ctx.store.releases.load([(release.name, release.version) for release in parsed.manifest.releases]),
             stemcells=tuple(row.value for row in ctx.store.stemcells.all()), observed=self._observed,
-            taken=tuple(ctx.store.addresses.taken(name)), shared_providers=ctx.store.links.shared(name),
-            deployments=tuple(row.name for row in ctx.store.deployments.all()),
+            taken=tuple(ctx.store.addresses.taken(name)), shared_providers=bound or ctx.store.links.shared(name),
+            deployments=() if bound else tuple(row.name for row in ctx.store.deployments.all()),
             first_deploy=deployment is None or not deployment.succeeded, options=parsed.wanted.options,
             new_ids=self._new_ids(ids_wanted(bare)), ids=self.ids, domain=ctx.director.domain,
             director_name=ctx.director.name, director_use_dns_addresses=ctx.director.use_dns_addresses,

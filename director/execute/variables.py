@@ -132,10 +132,13 @@ def _foreign(ctx: Context, pins: Mapping[str, str], set_id: int | None = None) -
     """Values of other deployments, from what they deployed last; names in `pins` have that version. They are pinned in the set too."""
     @functools.cache
     def of(owner: str) -> Lookup:
-        deployed = ctx.store.variables.pins(_deployed_set(ctx, owner))
+        @functools.cache
+        def deployed() -> Mapping[str, str]:
+            """Asked for only when something is missing: links of the last deploy outlive their provider."""
+            return ctx.store.variables.pins(_deployed_set(ctx, owner))
 
         def find(name: str) -> tuple[str, Any]:
-            version = pins.get(name) or deployed.get(name)
+            version = pins.get(name) or deployed().get(name)
             if version is None:
                 raise NotFoundError(
                     f"Expected variable '{name}' to be already versioned in deployment '{owner}'", code=540008,

@@ -92,7 +92,7 @@ class _Designing:
             for name, items in placed.items() for item in items)
         return Blueprint(
             self._request, instances, tuple(obsolete), linked.providers, self._needs(instances), variable_links=linked.variable_links,
-            obsolete_owner=owner)
+            obsolete_owner=owner, consumed=linked.consumed)
 
     def _place(self, group: InstanceGroup, existing: Sequence[Existing]) -> Placement:
         if has_static_ips(group, self._pools):

@@ -10,7 +10,7 @@ from director.diagnostics import Diagnostics, Where, did_you_mean
 from director.manifest.model import InstanceGroup, Variable
 from director.plan.addressing import Addressing, addressing_of
 from director.plan.jobs import BoundJob, GroupJobs
-from director.plan.model import InstanceSpec, JobPlan, Provider, Request, Tree
+from director.plan.model import InstanceSpec, JobPlan, Provider, Request, SharedProvider, Tree
 from director.plan.names import encode_group_query, encode_short_query
 from director.plan.providers import NIL, Contents, Intent, consumed, intents_of, on_network
 from director.release.model import LinkSpec
@@ -27,6 +27,7 @@ class Linked:
     link_groups: Mapping[str, tuple[str, ...]]
     providers: tuple[Provider, ...]
     variable_links: Mapping[str, Tree]
+    consumed: tuple[SharedProvider, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ def link(request: Request, shared: Mapping[str, GroupJobs], specs: Mapping[str, 
     resolver.tell(report)
     return Linked(
         jobs, {name: tuple(dict.fromkeys(item.link_group for item in items if item.job)) for name, items in intents.items()},
-        resolver.providers(), variables)
+        resolver.providers(), variables, resolver.consumed())
 
 
 def _linked_job(group: InstanceGroup, job: BoundJob, intents: Iterable[Intent], resolver: _Resolver, report: Diagnostics) -> JobPlan:
@@ -164,11 +165,13 @@ class _Resolver:
             if intent.consumable:
                 self._by_type.setdefault(intent.type, []).append(intent)
         self._shared: dict[tuple[str, str], list[Intent]] = {}
+        self._foreign: list[tuple[Intent, SharedProvider]] = []
         for item in request.shared_providers:
             intent = Intent(
                 item.group, item.job, item.original_name, item.name, item.type, True, networks=tuple(item.content.get("networks") or ()),
                 deployment=item.deployment, content={"variables_deployment": item.deployment, **item.content})
             self._shared.setdefault((item.deployment, item.type), []).append(intent)
+            self._foreign.append((intent, item))
         self.addressing: Addressing = addressing_of(request)
         self._contents = Contents(self.addressing, specs)
         self._whole: dict[int, Tree] = {}
@@ -206,6 +209,10 @@ class _Resolver:
         return tuple(
             dataclasses.replace(self._contents.provider(item), content=self._content(item)) for item in self._intents
             if item.shared or item.aliases or id(item) in self._used)
+
+    def consumed(self) -> tuple[SharedProvider, ...]:
+        """What of other deployments something here is linked to."""
+        return tuple(item for intent, item in self._foreign if id(intent) in self._used)
 
     def group_address(self, content: Tree) -> str:
         """The query name of the providing group."""

@@ -363,7 +363,7 @@ class Blueprint:
 
     `needs_ids` lists (kind, key) pairs that have no number yet; kind is az, network, group or instance. `variable_links` maps variable
     names to {consumer name: link content}. `obsolete_owner` maps ids of obsolete instances to the wanted group they are deleted with;
-    those of removed groups are absent.
+    those of removed groups are absent. `consumed` are the shared providers of other deployments that something is linked to.
     """
 
     request: Request
@@ -374,6 +374,7 @@ class Blueprint:
     warnings: tuple[str, ...] = ()
     variable_links: Mapping[str, Tree] = dataclasses.field(default_factory=dict)
     obsolete_owner: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    consumed: tuple[SharedProvider, ...] = ()
 
     def group(self, name: str) -> tuple[PlacedInstance, ...]:
         return tuple(item for item in self.instances if item.spec.group == name)

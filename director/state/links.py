@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from director.plan import model as plan_model
 from director.state import database, tables
 
-_table = tables.link_providers
+_table, _consumed = tables.link_providers, tables.consumed_links
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,4 +47,16 @@ class Links(database.Repository):
     def shared(self, excluding: str = "") -> tuple[plan_model.SharedProvider, ...]:
         """What other deployments than `excluding` share."""
         query = sa.select(_table).where(_table.c.shared, _table.c.deployment != excluding).order_by(_table.c.id)
+        return tuple(self._many(plan_model.SharedProvider, query))
+
+    def consume(self, deployment: str, providers: Iterable[plan_model.SharedProvider]) -> None:
+        """Remember what the deployment has of others' links now, instead of what it had before."""
+        with self._db.write():
+            self._delete(_consumed, _consumed.c.consumer == deployment)
+            for position, item in enumerate(providers):
+                self._insert(_consumed, {"consumer": deployment, "position": position, **database.values_of(item)})
+
+    def consumed(self, deployment: str) -> tuple[plan_model.SharedProvider, ...]:
+        """What the deployment had of others' links when it was deployed."""
+        query = sa.select(_consumed).where(_consumed.c.consumer == deployment).order_by(_consumed.c.position)
         return tuple(self._many(plan_model.SharedProvider, query))

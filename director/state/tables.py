@@ -378,6 +378,19 @@ link_providers = sa.Table(
     sa.UniqueConstraint("deployment", "group", "job", "original_name", "type"),
 )
 
+consumed_links = sa.Table(
+    "consumed_links", metadata,
+    sa.Column("consumer", sa.Text, sa.ForeignKey("deployments.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    _text("deployment"),
+    _text("group"),
+    _text("job"),
+    _text("name"),
+    _text("original_name"),
+    _text("type"),
+    _json("content"),
+)
+
 numeric_ids = sa.Table(
     "numeric_ids", metadata,
     sa.Column("kind", sa.Text, primary_key=True),

@@ -8,8 +8,8 @@ import pytest
 from fakes import Machine, World, rendered
 from small_world import MANIFEST, RELEASE
 
-from director.errors import AgentError, CaissonError, MachineError
-from director.execute import states
+from director.errors import AgentError, CaissonError, MachineError, PlanError
+from director.execute import delete, states
 from director.execute.errands import ErrandRequest, run_errand
 
 OTHER = MANIFEST.replace("greeting: hello", "greeting: bye")
@@ -226,9 +226,24 @@ def test_release_row_32_a_provider_elsewhere_is_seen_anew_with_the_next_deploy(w
     world.deploy(DATABASE.replace("instances: 1", "instances: 2"))
     assert addresses() == before, "a snapshot"
     world.task += 1
+    states.change_state(world.context, "consumer", states.StateRequest("recreate", "web"))
+    assert addresses() == before, "also for a change of state, which has the links of the last deploy"
+    world.task += 1
     world.deploy(CONSUMER)
     assert addresses() != before
     assert addresses().count("10.0.0.") == 2
+
+
+def test_a_change_of_state_needs_no_provider_that_is_gone(world: World) -> None:
+    world.deploy(DATABASE)
+    world.task += 1
+    world.deploy(CONSUMER)
+    delete.delete_deployment(world.context, "provider")
+    world.task += 1
+    states.change_state(world.context, "consumer", states.StateRequest("restart", "web"))
+    world.task += 1
+    with pytest.raises(PlanError, match="the deployment does not exist"):
+        world.deploy(CONSUMER)
 
 
 def test_release_row_37_a_job_in_two_groups_has_the_properties_of_each(world: World) -> None:
