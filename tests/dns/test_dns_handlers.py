@@ -247,6 +247,30 @@ def test_a_slow_web_server_delays_nobody_else() -> None:
     loop.close()
 
 
+def test_threads_for_web_servers_end_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from director.guest.dns import web as module
+    from director.guest.dns.upstream import Asking
+
+    monkeypatch.setattr(module, "REST", 0.02)
+    loop = Loop()
+    pool = WebPool(loop, "http://x", fetch=lambda url, timeout: b"{}")
+    done: list[object] = []
+    for _ in range(30):
+        pool.ask(Asking(dnskit.question("a.web.example")[12:], 0x0100), done.append)
+    for _ in range(200):
+        if len(done) == 30 and not pool._threads:
+            break
+        loop.turn(0.02)
+    assert (len(done), pool._threads) == (30, 0)
+    pool.ask(Asking(dnskit.question("a.web.example")[12:], 0x0100), done.append)
+    for _ in range(100):
+        if len(done) == 31:
+            break
+        loop.turn(0.05)
+    assert len(done) == 31
+    loop.close()
+
+
 def test_explanations_say_what_makes_the_answer() -> None:
     known = dnskit.FakeHealth(states={"uuid-b": "failing"})
     server = resolver(files={"x.int": ["q-s3.db.default.cf.bosh", "1.2.3.4"]}, known=known)

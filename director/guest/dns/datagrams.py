@@ -15,7 +15,16 @@ BURST = 64
 LONGEST = 4096
 """Bytes of a question that are read; what is longer is cut off, and then refused as malformed."""
 BUFFER = 1 << 21
+_SO_RCVBUFFORCE = 33
 _LOOPBACK = frozenset(("127.0.0.1", "::1"))
+
+
+def _widen(sock: socket.socket) -> None:
+    """Room for the questions of a moment in which we do not run; root may have more of it than others."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 
 
 class Datagrams:
@@ -32,7 +41,7 @@ class Datagrams:
         self._silent = silent
         self.strangers = 0
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        _widen(sock)
         loop.register(sock, READ, self._ready)
 
     def _ready(self, mask: int) -> None:

@@ -23,6 +23,7 @@ from .upstream import Answered, Asking
 LARGEST = 1 << 16
 MOST_QUEUED = 256
 MOST_THREADS = 8
+REST = 10.0
 _NAMES = (wire.NS, wire.CNAME, wire.PTR)
 
 Fetch = Callable[[str, float], bytes]
@@ -38,6 +39,7 @@ class WebPool:
         self._fetch = fetch or fetch_url
         self._queue: "queue.Queue[Tuple[Asking, Answered]]" = queue.Queue(MOST_QUEUED)
         self._threads = 0
+        self._lock = threading.Lock()
         self.failures = 0
         self.problem = ""
         loop.accept_threads()
@@ -49,13 +51,22 @@ class WebPool:
         except queue.Full:
             self._loop.later(0.0, lambda: self._arrived(None, "too many questions at once", answered))
             return
-        if self._threads < MOST_THREADS:
-            self._threads += 1
-            threading.Thread(target=self._work, name="dns-web", daemon=True).start()
+        with self._lock:
+            if self._threads < MOST_THREADS:
+                self._threads += 1
+                threading.Thread(target=self._work, name="dns-web", daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            asking, answered = self._queue.get()
+            try:
+                asking, answered = self._queue.get(timeout=REST)
+            except queue.Empty:
+                with self._lock:
+                    # Nothing to do: one that comes now starts another. So nobody need end the threads of a pool that is no more.
+                    if self._queue.empty():
+                        self._threads -= 1
+                        return
+                continue
             self._loop.from_thread(functools.partial(self._arrived, *self._one(asking), answered))
 
     def _one(self, asking: Asking) -> Tuple[Optional[Message], str]:
