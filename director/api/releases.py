@@ -50,7 +50,7 @@ def show(call: Call) -> Response:
     if version is None:
         return answer(_all_versions(store.releases.load((name, item) for item in known)))
     release = store.releases.get(name, version)
-    compiled = _compiled(call, release)
+    compiled = _compiled(release)
     return answer(
         {
             "jobs": [
@@ -70,7 +70,7 @@ def show(call: Call) -> Response:
                     "blobstore_id": package.blob_id or None,
                     "sha1": package.digest if package.blob_id else None,
                     "fingerprint": package.fingerprint,
-                    "compiled_packages": compiled.get(package.fingerprint, []),
+                    "compiled_packages": compiled.get(package.name, []),
                 }
                 for package in sorted(release.packages, key=lambda package: package.name)
             ],
@@ -204,14 +204,11 @@ def _all_versions(releases: tuple[Release, ...]) -> dict[str, Any]:
     }
 
 
-def _compiled(call: Call, release: Release) -> dict[str, list[dict[str, Any]]]:
-    """Compiled forms by the package's fingerprint."""
+def _compiled(release: Release) -> dict[str, list[dict[str, Any]]]:
+    """Compiled forms by the package's name: those made with the dependencies that this version has."""
     found: dict[str, list[dict[str, Any]]] = {}
-    fingerprints = {package.fingerprint for package in release.packages}
-    for row in call.services.store.compiled_packages.all():
-        if row.fingerprint in fingerprints and row.stemcell_os and row.stemcell_version:
-            entry = {"stemcell": f"{row.stemcell_os}/{row.stemcell_version}", "sha1": row.digest, "blobstore_id": row.blob_id}
-            found.setdefault(row.fingerprint, []).append(entry)
+    for form in sorted(release.compiled_packages, key=lambda form: form.stemcell):
+        found.setdefault(form.name, []).append({"stemcell": form.stemcell, "sha1": form.digest, "blobstore_id": form.blob_id})
     return found
 
 

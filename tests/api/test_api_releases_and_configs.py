@@ -9,6 +9,7 @@ from api_world import TARBALL, YAML, World
 
 from director.api import app, uploads
 from director.release.model import JobSpec, LinkSpec, PackageSpec, Release
+from director.state.compiled_packages import CompiledPackageRow
 from director.state.disks import DiskRow
 from director.state.stemcells import StemcellRow
 
@@ -51,6 +52,15 @@ def test_one_release(world: World) -> None:
     assert world.get("/releases/nats").json()["versions"] == ["1"]
     assert world.get("/releases/nats?version=2").json()["code"] == 30006
     assert world.get("/releases/none").json()["code"] == 30005
+
+
+def test_compiled_packages_of_a_release_are_those_that_fit_it(world: World) -> None:
+    save_release(world, "1")
+    for key, dependencies in (("k1", "[]"), ("k2", '[["lib","1"]]')):
+        world.store.compiled_packages.add(
+            CompiledPackageRow(key, "go", "1", "pf", "debian-12", "1.5", f"blob-{key}", f"sha256:{key}", dependency_key=dependencies))
+    (package,) = world.get("/releases/nats?version=1").json()["packages"]
+    assert package["compiled_packages"] == [{"stemcell": "debian-12/1.5", "sha1": "sha256:k1", "blobstore_id": "blob-k1"}]
 
 
 def test_upload_streams_to_a_file_that_the_task_owns(world: World) -> None:
