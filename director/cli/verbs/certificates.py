@@ -31,7 +31,11 @@ def command(session: Session, days: int | None) -> int:
         rows = sorted([*rows, *map(_own, session.client.own_certificates())], key=lambda row: str(row["expiry_date"]))
     chosen = [row for row in rows if days is None or row["days_left"] <= days]
     session.ui.table(Table("certificates", HEADER, tuple(_row(row, SOON if days is None else days) for row in chosen)))
-    return EXPIRING if days is not None and chosen else 0
+    if days is None or not chosen:
+        return 0
+    count = f"{len(chosen)} certificates end" if len(chosen) > 1 else "A certificate ends"
+    session.ui.line(f"{count} within {days} days. A CA takes everything with it that it signed: begin with CAs.", "warn")
+    return EXPIRING
 
 
 def _own(row: dict[str, Any]) -> dict[str, Any]:
