@@ -54,7 +54,7 @@ class _Finding:
 def _others(change: Change) -> Iterator[str]:
     if change.migrated_from:
         yield "the name of its instance group"
-    if change.has("job"):
+    elif change.has("job"):
         yield "its jobs"
     if change.has("network"):
         yield "its networks"
