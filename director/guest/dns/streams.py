@@ -89,7 +89,9 @@ class Streams:
 
     def _ready(self, connection: _Connection, events: int) -> None:
         if events & WRITE:
-            self._settle(connection)
+            self._flush(connection)
+            # What waited for room has its turn before anything new is read.
+            self._take(connection)
         if connection.closed or not events & READ:
             return
         try:
@@ -108,10 +110,17 @@ class Streams:
         self._take(connection)
 
     def _take(self, connection: _Connection) -> None:
-        """Whole questions, up to as many as may be on their way at once."""
+        """All whole questions, but for those that must wait until answers are there or were read."""
+        while self._take_some(connection):
+            if connection.unread:
+                self._flush(connection)
+        self._settle(connection)
+
+    def _take_some(self, connection: _Connection) -> bool:
+        """Whether there was a whole question that could be taken."""
         received = connection.received
         start = 0
-        while not connection.closed and connection.asking < MOST_ASKING and len(received) - start >= 2:
+        while _takes_more(connection) and len(received) - start >= 2:
             end = start + 2 + struct.unpack_from("!H", received, start)[0]
             if end > len(received):
                 break
@@ -121,7 +130,7 @@ class Streams:
             connection.deadline = self._loop.clock() + IDLE
             self._ask(connection, packet)
         del received[:start]
-        self._settle(connection)
+        return start > 0
 
     def _ask(self, connection: _Connection, packet: bytes) -> None:
         connection.asking += 1
@@ -148,10 +157,10 @@ class Streams:
             self._flush(connection)
         if connection.closed:
             return
-        if len(connection.unread) > MOST_UNREAD or (connection.ending and not connection.asking and not connection.unread):
+        if connection.ending and not connection.asking and not connection.unread:
             self._drop(connection)
             return
-        wants_more = not connection.ending and connection.asking < MOST_ASKING
+        wants_more = not connection.ending and _takes_more(connection)
         events = (READ if wants_more else 0) | (WRITE if connection.unread else 0)
         if events != connection.events:
             if not connection.events:
@@ -186,3 +195,8 @@ class Streams:
             self._drop(connection)
         self._loop.unregister(self._socket)
         self._socket.close()
+
+
+def _takes_more(connection: _Connection) -> bool:
+    """Whoever asks faster than it reads, or than others answer, is not read from for a while."""
+    return not connection.closed and connection.asking < MOST_ASKING and len(connection.unread) < MOST_UNREAD
