@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from director.diagnostics import did_you_mean
 from director.manifest import model
 from director.manifest.groups import check_job, colocated, read_links
 from director.manifest.reader import Fields
 from director.manifest.sources import Sources
 
 JOB_MISSING = 190011
+LIFECYCLES = ("service", "errand")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +113,11 @@ def read_filter(fields: Fields | None, kind: str, runtime: bool) -> Filter:
     if not runtime and fields["deployments"]:
         fields.error("deployments", "Deployment filter is not allowed for deployment level addons.", 530006, "Remove it here.")
         given.discard("deployments")
+
+    lifecycle = fields["lifecycle"]
+    if lifecycle and lifecycle not in LIFECYCLES:
+        hint = did_you_mean(lifecycle, LIFECYCLES) or f"One of: {', '.join(LIFECYCLES)}."
+        fields.reader.warn(fields.at("lifecycle"), f"No instance group has the lifecycle '{lifecycle}': the rule matches none", hint)
 
     def strings(key: str) -> frozenset[str]:
         return frozenset(fields.reader.strings(fields[key], fields.at(key)))

@@ -32,6 +32,7 @@ def problems(type_: str, documents: Sequence[Document]) -> tuple[Diagnostic, ...
         elif type_ == "deploy":
             for document in documents:
                 configs.deploy_flags(document, "")
+            return tuple(item for document in documents for item in configs.unknown_flags(document))
     except ManifestError as error:
         return tuple(item for item in error.diagnostics if item.code != late.NOT_FOUND)
     return ()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from director.diagnostics import Diagnostics
+from director.diagnostics import Diagnostic, Diagnostics, did_you_mean
 from director.errors import ManifestError
 from director.manifest import model
 from director.manifest.load import Document
 from director.manifest.reader import Fields, Reader
 
 DUPLICATE_CPI, CPI_NOT_NAMED = 550000, 550001
+DEPLOY_FLAGS = ("fix", "fix-releases", "recreate", "recreate-persistent-disks", "skip-upload-releases")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,16 @@ def resurrects(rules: Iterable[ResurrectionRule], deployment: str, group: str) -
     return all(rule.enabled for rule in rules if rule.applies(deployment, group))
 
 
+def unknown_flags(document: Document) -> tuple[Diagnostic, ...]:
+    """Warnings of flags that a deploy config names and nobody knows: they are ignored. For a document that `deploy_flags` takes."""
+    report = Diagnostics()
+    for index, flag in enumerate(document.tree.get("flags") or ()):
+        if flag not in DEPLOY_FLAGS:
+            hint = did_you_mean(str(flag), DEPLOY_FLAGS) or f"Known flags: {', '.join(DEPLOY_FLAGS)}."
+            report.warn(f"Unknown flag '{flag}' is ignored", where=document.where(("flags", index)), suggestion=hint)
+    return report.warnings
+
+
 def deploy_flags(document: Document, deployment: str) -> tuple[str, ...]:
     """The flags that a deploy config adds for a deployment. Raises ManifestError; both lists given is one of its reasons."""
     report = Diagnostics()
@@ -123,8 +134,7 @@ def deploy_flags(document: Document, deployment: str) -> tuple[str, ...]:
                 "exclude", "Deploy config has both 'include' and 'exclude', only one is allowed", suggestion="Remove one of the two."
             )
         wanted = deployment in include if include is not None else deployment not in (exclude or ())
-        known = ("fix", "fix-releases", "recreate", "recreate-persistent-disks", "skip-upload-releases")
-        flags = [flag for flag in fields.reader.strings(fields["flags"], fields.at("flags")) if flag in known] if wanted else []
+        flags = [flag for flag in fields.reader.strings(fields["flags"], fields.at("flags")) if flag in DEPLOY_FLAGS] if wanted else []
     _finish(report)
     return tuple(flags)
 

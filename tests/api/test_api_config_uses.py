@@ -123,6 +123,8 @@ def test_many_instances_are_counted(used: World) -> None:
     ("runtime", "releases: [{name: r, version: latest}]", "with version as 'latest'"),
     ("cpi", "cpis: [{name: a}]", "Required property 'type'"), ("resurrection", "rules: [{enabled: 1}]", "required type 'boolean'"),
     ("deploy", "{flags: [], include: [], exclude: []}", "both 'include' and 'exclude'"),
+    ("deploy", "flags: [fix, recreat]", "Did you mean 'recreate'?"),
+    ("runtime", "addons: [{name: a, include: {lifecycle: errnd}}]", "Did you mean 'errand'?"),
 ])  # fmt: skip
 def test_what_a_deploy_would_refuse_is_told_before_the_upload(world: World, type_: str, content: str, told: str) -> None:
     answer = world.post("/configs/diff", json={"type": type_, "name": "default", "content": content})
