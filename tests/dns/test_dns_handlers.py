@@ -285,6 +285,8 @@ def test_explanations_say_what_makes_the_answer() -> None:
     assert found["alias"] == {"from": "files", "targets": ["q-s3.db.default.cf.bosh", "1.2.3.4"]}
     assert [(each["ip"], each["state"], each["named"]) for each in found["selections"][0]["records"]] == [
         ("10.0.0.5", "running", True), ("10.0.0.6", "failing", False)]
+    assert (found["code"], found["addresses"]) == ("NOERROR", ["10.0.0.5", "1.2.3.4"])
+    assert (told("nobody.q-g1.bosh")["code"], told("nobody.q-g1.bosh")["addresses"]) == ("NXDOMAIN", [])
     assert "one or three labels" in told("a.b.c.bosh")["problem"]
     assert told("5.0.0.10.in-addr.arpa")["names"] == ["uuid-A.db.default.cf.bosh"]
     assert told("9.0.0.10.in-addr.arpa")["beyond"]["cache"] == {"state": "off"}

@@ -101,10 +101,10 @@ def _long(records: Records, place: Labels, domain: Labels) -> Tuple[Iterable[Rec
 
 def _lies(record: Record, place: Labels) -> bool:
     """Whether the record is in a place of one label (a group's number, or anything) or of three: group, network, deployment."""
-    if len(place) == 1:
-        group = _GROUP.fullmatch(place[0])
-        return group is None or _number(group.group(1)) in record.group_ids
-    return like(record.group, place[0]) and like(record.network, place[1]) and like(record.deployment, place[2])
+    group = _GROUP.fullmatch(place[0])
+    if group is not None and _number(group.group(1)) not in record.group_ids:
+        return False
+    return len(place) == 1 or all(map(like, (record.group, record.network, record.deployment), place))
 
 
 def like(text: str, pattern: str) -> bool:

@@ -109,6 +109,9 @@ class Lookup:
         self.health.check(unchecked, lambda: self._later(0.0, end))
 
     def _addresses(self, found: Meaning, families: Tuple[int, ...]) -> Answer:
+        return Answer(NOERROR, _OURS, tuple([address_record(packed) for packed in self._named(found, families)]))
+
+    def _named(self, found: Meaning, families: Tuple[int, ...]) -> List[bytes]:
         """Each address once, of the wanted families."""
         unique: Dict[bytes, None] = {}
         for selection in found.selections:
@@ -118,7 +121,7 @@ class Lookup:
         for address in found.addresses:
             if len(address) in families:
                 unique[address] = None
-        return Answer(NOERROR, _OURS, tuple([address_record(packed) for packed in unique]))
+        return list(unique)
 
     def explain(self, query: Query, meaning: Callable[[Labels], Meaning]) -> Dict[str, Any]:
         """What of records and health makes the answer; follows nobody and waits for nothing."""
@@ -132,9 +135,13 @@ class Lookup:
         try:
             found = meaning(query.labels)
         except BadName as error:
-            return {**tree, "problem": str(error)}
-        tree["selections"] = [self._explained(selection) for selection in found.selections]
-        return tree
+            return {**tree, "code": "FORMERR" if query.type in _FAMILIES else "NOERROR", "problem": str(error)}
+        known = found.addresses or any(selection.records for selection in found.selections)
+        return {
+            **tree, "code": "NOERROR" if known else "NXDOMAIN",
+            "addresses": [text_of(packed) for packed in self._named(found, _FAMILIES.get(query.type, ()))],
+            "selections": [self._explained(selection) for selection in found.selections],
+        }
 
     def _explained(self, selection: Selection) -> Dict[str, Any]:
         given = {record.packed for record in admitted(selection, self.health)}
