@@ -161,7 +161,7 @@ def test_dry_run_tells_all_and_writes_nothing(site: Site) -> None:
     assert "create" in text
     assert "greeting" in text, "the reason names what changed"
     assert "life.yml:" in text
-    assert "processes restart: probe" in text
+    assert "processes restart: bosh-dns, probe" in text
     assert "Expected duration: about" in text
     assert plan
     assert site.listener.take() == {}
