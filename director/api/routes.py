@@ -24,6 +24,7 @@ from director.api import (
     legacy_configs,
     links,
     locks,
+    names,
     releases,
     remote,
     rotations,
@@ -92,6 +93,8 @@ ROWS: tuple[Row, ...] = (
     Row("POST", "/deployments/{deployment}/errands/{errand}/runs", errands.run, JSON),
     Row("GET", "/deployments/{deployment}/jobs/{group}/{instance}/logs", remote.logs),
     Row("POST", "/deployments/{deployment}/ssh", remote.ssh, JSON),
+    Row("POST", "/deployments/{deployment}/dns_queries", names.query, JSON),
+    Row("GET", "/dns", names.status),
     # Cloud check
     Row("POST", "/deployments/{deployment}/scans", upkeep.scan),
     Row("GET", "/deployments/{deployment}/problems", upkeep.scan),

@@ -339,6 +339,15 @@ class Client:
     def orphaned_disks(self) -> list[dict[str, Any]]:
         return _rows(self.get("/disks"))
 
+    def names(self) -> dict[str, Any]:
+        """How far the DNS records have come."""
+        return _row(self.get("/dns"))
+
+    def query_name(self, name: str, group: str, instance: str, query: str, kind: str) -> dict[str, Any]:
+        """Start the task that asks an instance's resolver why it answers as it does; its result is JSON."""
+        body = {"group": group, "instance": instance, "name": query, "type": kind}
+        return self.start("POST", f"/deployments/{name}/dns_queries", json=body)
+
     def orphaned_vms(self) -> list[dict[str, Any]]:
         return _rows(self.get("/orphaned_vms"))
 

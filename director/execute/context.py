@@ -25,10 +25,19 @@ from director.state.vms import VmRow
 from director.variables import Vault
 
 
+class Publishing:
+    """`begun` counts how often the records were looked at, under the `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.begun = 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Director:
     """Who this director is. `secret` (32 bytes) seeds the first host keys of machines; `recursors` resolve what is not ours;
-    `publishing` is held while a version of the DNS records is made, which is one for all deployments."""
+    `publishing` makes one version of the DNS records at a time, since they are one for all deployments. `names_wait` is how many seconds
+    a deploy waits for machines to take new records before it goes on."""
 
     name: str
     uuid: str
@@ -37,7 +46,8 @@ class Director:
     domain: str = "bosh"
     use_dns_addresses: bool = False
     recursors: tuple[str, ...] = ()
-    publishing: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False, compare=False)
+    names_wait: float = 20.0
+    publishing: Publishing = dataclasses.field(default_factory=Publishing, repr=False, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,6 +38,7 @@ def _delete_instances(ctx: Context, name: str, force: bool) -> None:
     observed = observe.observe(ctx, name)
     stage = ctx.log.stage("Deleting instances", max(1, len(observed)))
 
+    dns.withdraw(ctx, [instance.id for instance in observed])
     why = model.Reason("obsolete", "its deployment was deleted")
 
     def delete(instance: model.ObservedInstance) -> None:

@@ -75,6 +75,7 @@ def converge(ctx: Context, name: str, wanted: Wanted, *, keep_text: bool = False
     began = _began(ctx, name)
     with ctx.event("update" if before.succeeded else "create", "deployment", name) as ended:
         recover(ctx, name)
+        dns.take_back(ctx, name)
         prepared = prepare_stage(ctx, dataclasses.replace(wanted, options=_taken_up(ctx, wanted.options, began)), agreed)
         perform(ctx, prepared)
         keep(ctx, prepared, keep_text=keep_text)
@@ -210,6 +211,7 @@ def _delete(ctx: Context, prepared: Prepared, stage: Stage, doomed: list[model.C
                 force=False, reasons=change.reasons,
             )
 
+    dns.withdraw(ctx, [change.id for change in doomed])
     parallel.each(doomed, delete, limit, ctx.check)
     dns.publish(ctx)
 

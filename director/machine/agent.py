@@ -132,6 +132,15 @@ class LogBundle:
 
 
 @dataclasses.dataclass(frozen=True)
+class NamesState:
+    """`version` is that of the DNS records that the machine has now. `in_use`: whether its resolver uses it; None when it was not asked."""
+
+    version: int
+    synced: bool
+    in_use: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
 class SshAccess:
     """A made login user. `ip` is the machine's default address, `host_public_key` the line to pin."""
 
@@ -341,6 +350,22 @@ class Agent:
         self.session.call("remove_persistent_disk", {"cid": cid})
 
     # Names, logs, people
+
+    def sync_names(
+        self, version: int, digest: str, word: str, ring: Mapping[str, Any], *, records: str | None = None, base: int = 0,
+        delta: Mapping[str, Any] | None = None, use_seconds: float = 0.0,
+    ) -> NamesState:
+        """Give the machine a version of the DNS records: whole, or what changed since the version `base`. `digest` (hex SHA-256) is that
+        of the whole document; `word` is the director's code for it, `ring` are keys (`execute.dns_keys`). With `use_seconds` it is waited
+        that long for the resolver to use them. Not synced: the whole is wanted."""
+        arguments: Tree = {"version": version, "digest": digest, "word": word, "ring": dict(ring), "use_seconds": use_seconds}
+        arguments |= {"records": records} if records is not None else {"base": base, "delta": dict(delta or {})}
+        answer = self.session.call("sync_names", arguments, timeout=60.0 + use_seconds)
+        return NamesState(int(answer["version"]), answer["result"] == "synced", answer["in_use"])
+
+    def explain_name(self, name: str, kind: str = "A") -> Tree:
+        """{explanation, status}: why the machine's resolver answers as it does. Raises AgentError when none runs there."""
+        return dict(self.session.call("explain_name", {"name": name, "type": kind}))
 
     def sync_dns(self, records: bytes, version: int) -> None:
         """Give the machine the DNS records (records.json). A machine that has this version or a later one does nothing."""

@@ -40,6 +40,15 @@ class Dns(database.Repository):
         """The newest published version."""
         return self._one(DnsVersionRow, sa.select(_table).where(_table.c.blob_id != "").order_by(_table.c.version.desc()))
 
+    def find(self, version: int) -> DnsVersionRow | None:
+        return self._one(DnsVersionRow, sa.select(_table).where(_table.c.version == version))
+
+    def since(self, version: int) -> float | None:
+        """When the first published version after this one was made, as far as versions are kept; None when there is none."""
+        later = sa.select(_table).where(_table.c.version > version, _table.c.blob_id != "").order_by(_table.c.version)
+        found = self._one(DnsVersionRow, later)
+        return None if found is None else found.created_at
+
     def acknowledge(self, instance_id: str, version: int) -> None:
         """The instance's machine has written this version. An older one than it had changes nothing."""
         table = tables.instances

@@ -45,6 +45,7 @@ class Store:
         """`path_or_url` is a file (made, mode 0600, with its folder, when missing) or an SQLAlchemy URL. Raises CaissonError when the
         database cannot be opened or is newer than this program."""
         self._db = database.Database(str(path_or_url), clock)
+        self.clock = clock
         migrations.upgrade(self._db.engine, self._db.write)
         self.addresses = addresses.Addresses(self._db)
         self.blobs = blobs.Blobs(self._db)

@@ -14,6 +14,8 @@ from director.execute import (
     context,
     delete,
     deploy,
+    dns,
+    dns_status,
     errands,
     export,
     fetch,
@@ -171,6 +173,10 @@ def _ssh(task: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     )
 
 
+def _explain_name(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+    return dns_status.explain(ctx, ctx.store.instances.get(arguments["instance"]), str(arguments["name"]), str(arguments["type"]))
+
+
 def _clean_up(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     return cleanup.clean_up(
         ctx, remove_all=bool(arguments.get("remove_all")),
@@ -227,5 +233,7 @@ KINDS: Mapping[str, Entry] = {
     "delete_orphaned_vms": Entry("scheduled_orphaned_vm_cleanup", _delete_orphaned_vms),
     "delete_old_networks": Entry("scheduled_orphaned_network_cleanup", _delete_old_networks),
     "delete_network": Entry("delete_orphan_networks", _delete_network),
+    "explain_name": Entry("explain_name", _explain_name),
+    "sync_dns": Entry("scheduled_dns_catch_up", lambda _, ctx, __: dns.catch_up(ctx)),
     "delete_old_disks": Entry("scheduled_orphaned_disk_cleanup", _delete_old_disks),
 }

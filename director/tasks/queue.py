@@ -35,10 +35,11 @@ Handler = Callable[[TaskContext, Mapping[str, Any]], str]
 RESUMABLE = frozenset({
     "update_deployment", "delete_deployment", "update_instance", "delete_artifacts", "delete_release", "delete_stemcell", "delete_vm",
     "delete_orphan_disks", "orphan_disk", "delete_orphan_networks", "cck_apply", "cck_scan_and_fix",
-    "scheduled_orphaned_vm_cleanup", "scheduled_orphaned_disk_cleanup", "scheduled_orphaned_network_cleanup", "export_release",
+    "scheduled_orphaned_vm_cleanup", "scheduled_orphaned_disk_cleanup", "scheduled_orphaned_network_cleanup", "scheduled_dns_catch_up",
+    "export_release",
 })
 # What people wait for while deploys run: has workers of its own, so that it never queues behind them.
-LOOKING = frozenset({"vms", "ssh", "fetch_logs"})
+LOOKING = frozenset({"vms", "ssh", "fetch_logs", "explain_name"})
 LOOKERS = 2
 MOST_RESUMPTIONS = 3
 CHECKPOINT_SECONDS = 30.0

@@ -29,6 +29,18 @@ class Chore:
     due: Callable[[Store], bool]
 
 
+CATCH_UP_SECONDS, CATCH_UP_AGAIN_SECONDS = 60.0, 600.0
+
+
+def _is_behind(store: Store) -> bool:
+    """Whether machines lack the newest DNS records and it is worth another try: there are newer ones since the last, or it is long ago."""
+    latest = store.dns.latest()
+    if latest is None or not store.dns.behind(latest.version):
+        return False
+    last = store.tasks.select(types=(KINDS["sync_dns"].type,), limit=1)
+    return not last or last[0].created_at < latest.created_at or last[0].created_at < store.clock() - CATCH_UP_AGAIN_SECONDS
+
+
 CHORES: tuple[Chore, ...] = (
     Chore("delete_orphaned_vms", "clean up orphaned vms", 300.0, lambda store: bool(store.vms.orphans())),
     Chore(
@@ -37,6 +49,7 @@ CHORES: tuple[Chore, ...] = (
     Chore(
         "delete_old_networks", "clean up orphaned networks", 1800.0,
         lambda store: bool(store.networks.orphans(older_than_seconds=networks.KEPT_SECONDS))),
+    Chore("sync_dns", "give DNS records to machines that are behind", CATCH_UP_SECONDS, lambda store: _is_behind(store)),
 )
 
 

@@ -35,6 +35,7 @@ from director.errors import AgentError, ScriptFailed, Unreachable
 from director.execute import context, deploy, fetch, prepare, uploads
 from director.execute.clouds import Clouds
 from director.execute.journal import Journal
+from director.guest.agent.actions import sync_names
 from director.machine import keys
 from director.machine.agent import BLOBS, Agent, bare, blobs_of
 from director.machine.endpoint import Endpoint
@@ -69,6 +70,8 @@ class Machine:
     running: bool = False
     mounts: dict[str, str] = dataclasses.field(default_factory=dict)
     dns_version: int = 0
+    records: str = ""
+    ring: Tree = dataclasses.field(default_factory=dict)
     dead: bool = False
     deaf: bool = False
 
@@ -354,6 +357,23 @@ class Session:
     def _do_remove_persistent_disk(self, cid: str) -> None:
         if cid in self._machine.mounts.values():
             raise AgentError(f"Persistent disk '{cid}' is still mounted")
+
+    def _do_sync_names(
+        self, version: int, digest: str, word: str, ring: Tree, use_seconds: float, records: str | None = None, base: int = 0,
+        delta: Tree | None = None,
+    ) -> Tree:
+        machine = self._machine
+        if machine.dns_version >= version:
+            return {"version": machine.dns_version, "result": "synced", "in_use": None}
+        if records is None:
+            if machine.dns_version != base or not machine.records:
+                return {"version": machine.dns_version, "result": "behind", "in_use": None}
+            records = sync_names._changed(json.loads(machine.records), delta or {}, version)
+        if hashlib.sha256(records.encode()).hexdigest() != digest:
+            raise AgentError("The DNS records are not those that the director sent: their digest differs")
+        machine.records, machine.dns_version = records, version
+        machine.ring = {**ring, "peers": {**machine.ring.get("peers", {}), **ring["peers"]}}
+        return {"version": version, "result": "synced", "in_use": True if use_seconds else None}
 
     def _do_sync_dns(self, records: str, version: int) -> str:
         if json.loads(records)["version"] != version:

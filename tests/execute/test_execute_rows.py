@@ -57,7 +57,7 @@ def test_row_19_records_of_others_reach_a_machine_without_touching_its_jobs(depl
     web = deployed.machine("web")
     before = web.dns_version
     deployed.deploy(MANIFEST + ERRAND.removeprefix(MANIFEST).replace("errand", "service"))
-    assert set(actions(deployed, web)) == {"get_state", "sync_dns", "run_script post-deploy"}
+    assert set(actions(deployed, web)) == {"get_state", "sync_names", "run_script post-deploy"}
     assert web.dns_version > before
 
 

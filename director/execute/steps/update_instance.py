@@ -72,6 +72,8 @@ class _Update:
         wanted, recreates = self.spec.state, self.change.action is Action.RECREATE
         agent = None if self.vm is None or self.silent else self._agent()
         apply_spec = self.prepared.apply_spec(self.change.id)
+        if wanted == "detached":
+            dns.withdraw(self.ctx, [self.change.id])
         if agent is not None:
             agent = self._leave(agent, apply_spec, replaces=recreates or wanted == "detached")
         if wanted == "detached":
@@ -138,6 +140,7 @@ class _Update:
         self._remove_vm(agent)
         self.step.status("creating VM", 0)
         self.vm = create_vm(self.ctx, self.prepared.wish(self.ctx, self.change))
+        dns.publish(self.ctx)
         return self._agent()
 
     def _swap_vm(self, agent: Agent | None) -> Agent:

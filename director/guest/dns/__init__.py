@@ -9,7 +9,7 @@ Reading order:
   its answer), `wire` (packets), `prepared` (answers as bytes);
 * a question finds its handler: `chain` (the table), `handlers/` (one file and one page each), `answer`;
 * names of ours: `lookup`, `aliases`, `grammar` (what a name means), `health` (who counts), `records`, `loading`, `sources` (where records
-  come from);
+  come from), `sealed` (whether they are the director's);
 * how instances are: `instances`, `local/` (this machine, in a process of its own), `peers/` (the others, over datagrams);
 * names of others: `forwarding` (once for all who ask), `cache`, `upstream` and `servers` (name servers), `web` (web servers), `message`
   (what they say), `domains` (handlers of single domains);

@@ -24,9 +24,12 @@ from .health import Health, Off
 from .instances import Instances
 from .limits import Limiter
 from .listening import Sockets, open_all
+from .loading import loading
 from .lookup import Lookup
 from .loop import Loop
+from .peers.keys import Ring
 from .records import Records
+from .sealed import Seal
 from .server import Resolver
 from .servers import Server, Servers
 from .settings import BadSettings, Settings
@@ -51,7 +54,9 @@ class Service:
         """Raises BadSettings for aliases and handlers that cannot be used."""
         self.settings = settings
         self.loop = loop or Loop()
-        self.source: RecordSource = source or FileSource(settings.records, accept_older=settings.accept_older_records)
+        self.source: RecordSource = source or FileSource(
+            settings.records, accept_older=settings.accept_older_records,
+            reading=Seal(Ring(settings.keys), settings.records_word).reading if settings.records_word else loading)
         self._instances = Instances(settings, self.loop, lambda: self.source.records) if settings.health and health is None else None
         self.health: Health = health or self._instances or Off()
         self._own = [address for address, _ in settings.listen]
@@ -94,7 +99,7 @@ class Service:
             parallel=settings.recursor_parallel, mixed_case=settings.recursor_mixed_case)
 
     def _chain(self, records: Records) -> Chain:
-        lookup = Lookup(records, self._aliases, self.health, self.loop.later)
+        lookup = Lookup(records, self._aliases, self.health, self.loop.later, self.settings.synchronous_check_timeout)
         return Chain(Parts(lookup, self.settings.upcheck_domains, self._recursion, self._handlers))
 
     def start(self, sockets: Optional[Sequence[Sockets]] = None) -> List[Server]:

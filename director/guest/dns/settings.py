@@ -53,7 +53,9 @@ class Settings(NamedTuple):
     health_interval: float = 2.0
     health_timeout: float = 5.0
     health_speaks: bool = True
+    synchronous_check_timeout: float = 1.0
     keys: str = ""
+    records_word: str = ""
     log_level: str = "INFO"
 
 
@@ -65,6 +67,7 @@ _CHOICES = {
 _LEAST = {
     "recursor_timeout": 0.01, "recursor_max_retries": 0, "recursor_parallel": 1, "cache_entries": 1, "cache_stale_seconds": 0,
     "rate_limit": 0, "processes": 1, "health_port": 0, "health_names": 1, "health_interval": 0.1, "health_timeout": 0.1,
+    "synchronous_check_timeout": 0,
 }
 
 

@@ -44,9 +44,10 @@ class RecordSource(Protocol):
 class FileSource:
     """The document at `path`, looked at five times a second and read a slice at a time."""
 
-    def __init__(self, path: str, *, accept_older: bool = False) -> None:
+    def __init__(self, path: str, *, accept_older: bool = False, reading: Callable[[str], Steps] = loading) -> None:
         self._path = path
         self._accept_older = accept_older
+        self._reading = reading
         self._records = Records()
         self._mark: Optional[Mark] = None
         self._steps: Optional[Steps] = None
@@ -91,7 +92,7 @@ class FileSource:
             if mark[2] > LARGEST:
                 raise BadRecords("it is larger than %d bytes" % LARGEST)
             with open(self._path, encoding="utf-8") as file:
-                self._steps = loading(file.read())
+                self._steps = self._reading(file.read())
         except (OSError, UnicodeDecodeError, BadRecords) as error:
             self._refuse(str(error))
             return False

@@ -7,7 +7,8 @@ from typing import Any, Dict
 
 from .. import files, health, monit, vitals
 from .. import spec as specs
-from ..host import Call, Host
+from ..host import Call
+from . import sync_names
 from .base import Action
 
 
@@ -23,13 +24,8 @@ def run(call: Call, full: bool = False) -> Dict[str, Any]:
         "configuration_hash": specs.Spec(spec).configuration_hash, "job_state": state, "processes": [_process(item) for item in services],
         "vitals": vitals.read(host) if full else None, "disks": host.disks.mounted(), "boot_id": host.boot_id(),
         "agent_digest": host.agent_digest, "hostname": socket.gethostname(), "bootstrapped": done.get("settings", ""),
-        "dns_version": _dns_version(host),
+        "dns_version": sync_names.version_of(host),
     }
-
-
-def _dns_version(host: Host) -> int:
-    records = files.read_json(host.layout.records) or {}
-    return int(records.get("version") or 0)
 
 
 def _process(service: monit.Service) -> Dict[str, Any]:
