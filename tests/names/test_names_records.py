@@ -10,8 +10,9 @@ import json
 import os
 import random
 import socket
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,12 @@ def sent(tree: dict[str, Any], known: list[str] = []) -> dict[str, Any]:  # noqa
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    made = Host(tmp_path)
-    made.layout.instance.mkdir(parents=True)
-    (tmp_path / "etc").mkdir()
-    return made
+def host() -> Iterator[Host]:
+    with tempfile.TemporaryDirectory() as folder:  # a short path: a socket's may have 107 signs
+        made = Host(Path(folder))
+        made.layout.instance.mkdir(parents=True)
+        (Path(folder) / "etc").mkdir()
+        yield made
 
 
 def whole(host: Host, tree: dict[str, Any]) -> dict[str, Any]:
@@ -285,10 +287,7 @@ class FakeResolver:
         host.layout.resolver_socket.parent.mkdir(parents=True)
         self.asked: list[str] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        folder = os.getcwd()
-        os.chdir(host.layout.resolver_socket.parent)  # the path may be longer than a socket's may
-        self._socket.bind("control.sock")
-        os.chdir(folder)
+        self._socket.bind(str(host.layout.resolver_socket))
         self._socket.listen()
         self._pages = pages
         threading.Thread(target=self._serve, daemon=True).start()
