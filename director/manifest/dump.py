@@ -155,7 +155,7 @@ def _less(left: str, right: str, index: int) -> bool:
 
 
 def _number_at(text: str, index: int, start: int) -> tuple[int, int]:
-    digits = re.match(r"[0-9]*", text[index:])
+    digits = re.match(r"[0-9]{0,1000}", text[index:])
     found = digits[0] if digits else ""
     return len(found), int(f"{start}{found}") if found else start
 

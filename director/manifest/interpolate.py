@@ -5,6 +5,7 @@ What the director does with the placeholders that remain is in `late.py`.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from director.manifest.pointer import PathError, found_keys, type_name
 
 PATTERN = re.compile(r"\(\( ?(!?[-/.\w]+) ?\)\)")
 
-_DIGITS = re.compile(r"[0-9]+\Z")
+_DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
 class Lookup(Protocol):
@@ -175,7 +176,7 @@ def interpolate(
     problems = []
     if expect_all_keys and tracker.missing:
         problems.append(Diagnostic(
-            "\n  ".join(["Expected to find variables:", *map(tracker.with_place, sorted(tracker.missing))]),
+            "\n  ".join(["Expected to find variables:", *tracker.with_places(sorted(tracker.missing))]),
             suggestion="Give them with -v or -l.",
         ))
     unused = sorted(set(variables.names()) - tracker.visited)
@@ -216,23 +217,19 @@ class _Tracker:
         """Where the variable that an error is about is defined, or else used."""
         if self.document is None:
             return None
-        path = None
-        if isinstance(error, Unexpected):
-            path = definition_of(self.document.tree, error.variable) if isinstance(error, BadDefinition) else None
-            path = path or first_use(self.document.tree, error.variable)
+        name = error.variable if isinstance(error, Unexpected) else ""
+        path = definitions_of(self.document.tree).get(name) if isinstance(error, BadDefinition) else None
+        path = path or places_of(self.document.tree).get(name)
         return Where(self.document.file) if path is None else self.document.where(path)
 
-    def with_place(self, name: str) -> str:
-        """The name, and where it is used or at least defined."""
-        if self.document is None:
-            return name
-        path = first_use(self.document.tree, name) or definition_of(self.document.tree, name)
-        return name if path is None else f"{name} ({self.document.where(path)})"
+    def with_places(self, names: Iterable[str]) -> list[str]:
+        """The names, and where they are used or at least defined."""
+        places = places_of(self.document.tree) if self.document is not None else {}
+        return [f"{name} ({self.document.where(places[name])})" if self.document and name in places else name for name in names]
 
     def visit_definitions(self) -> None:
         """Look up or generate all that is defined, in order."""
-        twice = {name: None for name in self.names if self.names.count(name) > 1} if len(set(self.names)) < len(self.names) else {}
-        for name in twice:
+        for name in [name for name, count in collections.Counter(self.names).items() if count > 1]:
             if self.variables.generates or self.variables.find(name, None)[0]:
                 raise BadDefinition(f"Some of the variables have duplicate names, eg: '{name}'", name, "Remove or rename one of them.")
         if self.variables.generates:
@@ -352,19 +349,22 @@ class _Tracker:
         if whole:
             found, value = self.value(whole[1].removeprefix("!"))
             return value if found else text
-        for match in PATTERN.finditer(text):
-            name = match[1].removeprefix("!")
-            found, value = self.value(name)
-            if not found:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (str, int)):
-                raise Unexpected(
-                    f"Invalid type '{type_name(value)}' for variable '{name}'. "
-                    "Supported types for interpolation within a string are integers and strings.",
-                    name,
-                )
-            text = text.replace(f"(({name}))", str(value)).replace(f"((!{name}))", str(value))
-        return text
+        made = PATTERN.sub(self._part, text)
+        return text if made == text else made
+
+    def _part(self, match: re.Match[str]) -> str:
+        """What stands for a placeholder within a text. With spaces inside it is left alone, but its value must fit all the same."""
+        name = match[1].removeprefix("!")
+        found, value = self.value(name)
+        if not found:
+            return match[0]
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise Unexpected(
+                f"Invalid type '{type_name(value)}' for variable '{name}'. "
+                "Supported types for interpolation within a string are integers and strings.",
+                name,
+            )
+        return match[0] if " " in match[0] else str(value)
 
 
 class Unexpected(PathError):
@@ -379,28 +379,32 @@ class BadDefinition(Unexpected):
     """An entry of `variables` that cannot be used."""
 
 
-def definition_of(tree: Any, name: str) -> Path | None:
-    """The path of a variable's entry in `variables`."""
-    listed = tree.get("variables") if isinstance(tree, dict) else None
-    for index, item in enumerate(listed if isinstance(listed, list) else ()):
-        if isinstance(item, dict) and str(item.get("name")) == name:
-            return "variables", index
-    return None
-
-
-def first_use(tree: Any, name: str) -> Path | None:
-    """The path of the first text that names a variable."""
-    wanted = re.compile(rf"\(\( ?!?{re.escape(name)}(\.[-/.\w]*)? ?\)\)")
+def places_of(tree: Any) -> dict[str, Path]:
+    """Of each variable (undotted name) the path of the first text that names it, or else of its entry in `variables`."""
+    found: dict[str, Path] = {}
     waiting: list[tuple[Path, Any]] = [((), tree)]
     while waiting:
         path, node = waiting.pop()
-        if isinstance(node, str) and wanted.search(node):
-            return path
-        if isinstance(node, dict):
+        if isinstance(node, str):
+            for match in PATTERN.finditer(node) if "((" in node else ():
+                found.setdefault(match[1].removeprefix("!").partition(".")[0], path)
+        elif isinstance(node, dict):
             for key in reversed(node):
                 waiting.append(((*path, key), node[key]))
-                if isinstance(key, str) and wanted.search(key):
+                if isinstance(key, str) and "((" in key:
                     waiting.append(((*path, key), key))
         elif isinstance(node, list):
             waiting.extend(((*path, index), node[index]) for index in reversed(range(len(node))))
-    return None
+    for name, path in definitions_of(tree).items():
+        found.setdefault(name, path)
+    return found
+
+
+def definitions_of(tree: Any) -> dict[str, Path]:
+    """The paths of the entries of `variables`."""
+    found: dict[str, Path] = {}
+    listed = tree.get("variables") if isinstance(tree, dict) else None
+    for index, item in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(item, dict):
+            found.setdefault(str(item.get("name")), ("variables", index))
+    return found

@@ -23,6 +23,9 @@ from director.errors import ManifestError
 MAX_DEPTH = 200
 """Levels of nesting, aliases followed. Deeper documents are refused, so that every later walk may be recursive."""
 
+LONGEST_INTEGER = 80
+"""Characters. Longer ones do not fit into 64 bits, and Python refuses to read very long ones."""
+
 SHORT = 1e6
 """From here on the reference's command line writes whole numbers with an exponent, and they stay floats."""
 
@@ -149,7 +152,7 @@ def _number(text: str) -> Any:
     if text[0] == ".":
         return _float(text) if _FLOAT.match(text) else text
     plain = text.replace("_", "") if "_" in text else text
-    match = _INTEGER.match(plain)
+    match = _INTEGER.match(plain) if len(plain) <= LONGEST_INTEGER else None
     if match:
         sign, hexadecimal, binary, octal, decimal = match.groups()
         value = int(hexadecimal, 16) if hexadecimal else int(binary, 2) if binary else int(octal, 8) if octal else int(decimal)

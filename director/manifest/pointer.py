@@ -13,7 +13,7 @@ MODIFIERS = ("prev", "next", "before", "after")
 MAX_TOKENS = 100
 """Longer paths are refused, so that documents stay shallow enough for recursive walks."""
 
-_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")  # longer ones are keys, as they are too large for an index
 _ENCODED = re.compile(r"~[017]")
 _DECODE = {"~0": "~", "~1": "/", "~7": ":"}
 

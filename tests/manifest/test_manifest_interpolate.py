@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from director.errors import ManifestError, UsageError
 from director.manifest.dump import dump
 from director.manifest.interpolate import Chain, Values, interpolate, parse_var, parse_var_file, parse_vars_env, parse_vars_file
-from director.manifest.load import load_yaml
+from director.manifest.load import Document, load_yaml
 
 
 def given_values(**values: Any) -> Values:
@@ -130,6 +130,14 @@ def test_a_definition_whose_options_lack_a_value_is_left_as_it_is() -> None:
 def test_a_given_value_needs_no_options() -> None:
     tree = {"variables": [{"name": "c", "type": "certificate", "options": {"common_name": "((x))"}}, {"name": "u"}], "a": "((c))((u))"}
     assert interpolate(tree, given_values(c="C", u="U")) == {"variables": [], "a": "CU"}
+
+
+def test_many_placeholders_in_one_text_take_one_pass() -> None:
+    text = "((x))" * 50_000 + "".join(f"((y{number}))" for number in range(20_000))
+    document = Document({"a": text}, "m.yml")
+    with pytest.raises(ManifestError, match="y19999"):
+        interpolate(document.tree, given_values(x=1), expect_all_keys=True, document=document)
+    assert interpolate({"a": "((a))((b))"}, given_values(a="((b))", b=2)) == {"a": "((b))2"}
 
 
 def test_a_signer_that_is_listed_later_is_made_first() -> None:
