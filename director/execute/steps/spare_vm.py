@@ -49,11 +49,10 @@ def agent_of(ctx: Context, vm: VmRow) -> Agent:
 
 def discard_spares(ctx: Context, prepared: Prepared) -> None:
     """Spare machines that this plan does not take go to the orphaned ones; at once where their addresses are wanted."""
-    for change in prepared.plan.changes:
-        if change.frozen or change.spec is None:
-            continue
-        spare = spare_of(ctx, change.id)
-        if spare is None or spare.cid == change.spare:
+    spares = {vm.instance_id: vm for vm in ctx.store.vms.of(prepared.manifest.name) if vm.instance_id and not vm.active}
+    for change in prepared.plan.changes if spares else ():
+        spare = spares.get(change.id)
+        if spare is None or spare.cid == change.spare or change.frozen or change.spec is None:
             continue
         if {item.ip for item in change.reservations if item.ip} & set(spare.ips):
             delete_vm(ctx, spare)
