@@ -83,7 +83,7 @@ def _nic_group(item: Fields) -> int | None:
     text = item["nic_group"]
     if text is None:
         return None
-    if not text.lstrip("-").isdecimal():
+    if len(text) > 18 or not text.removeprefix("-").isdecimal():
         item.error("nic_group", f"Property 'nic_group' value ({inspect(text)}) did not match the required type 'Integer'", INVALID_TYPE)
         return None
     return int(text)

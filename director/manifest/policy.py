@@ -10,8 +10,8 @@ from director.manifest import model, schema
 from director.manifest.load import Path
 from director.manifest.reader import INVALID_TYPE, INVALID_VALUE, Fields, Reader, inspect
 
-_WATCH = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?\Z")
-_COUNT = re.compile(r"[+-]?\d+\s*\Z|\d+%\s*\Z")
+_WATCH = re.compile(r"\s*(\d{1,15})\s*(?:-\s*(\d{1,15})\s*)?\Z")
+_COUNT = re.compile(r"[+-]?\d{1,9}\s*\Z|\d{1,9}%\s*\Z")
 
 
 def read_update(fields: Fields | None, inherited: model.UpdatePolicy, *, vm_strategy: str = "") -> model.UpdatePolicy:

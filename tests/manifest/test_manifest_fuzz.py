@@ -133,3 +133,12 @@ def test_deep_values(base: Base, text: str) -> None:
     tree = {**WHOLE["manifest"], "properties": {"p": load_yaml(text, "t").tree}}
     document = interpolate_for_director(load_yaml(dump(tree), "m"), {}.__getitem__)
     assert parse_manifest(document, base.cloud(), releases=RELEASES, stemcells=STEMCELLS)
+
+
+@pytest.mark.parametrize("path", [
+    "/update/canaries", "/update/max_in_flight", "/update/canary_watch_time", "/update/update_watch_time",
+    "/instance_groups/0/networks/0/nic_group?",
+])  # fmt: skip
+def test_numbers_of_thousands_of_digits(base: Base, path: str) -> None:
+    with pytest.raises(ManifestError):
+        base.manifest([{"type": "replace", "path": path, "value": "9" * 5000}])
