@@ -11,7 +11,7 @@ import sys
 from typing import Callable, Dict, List, Optional, Tuple
 from urllib.parse import quote
 
-from . import control, host
+from . import control, host, resolved
 from .listening import Sockets, open_all
 from .loading import BadRecords, load
 from .processes import serve_all
@@ -41,7 +41,7 @@ def _arguments() -> argparse.ArgumentParser:
     serve.add_argument("--metrics", metavar="ADDRESS:PORT", help="figures for Prometheus, at /metrics")
     serve.add_argument("--control", metavar="PATH", help="a Unix socket for `explain` and the query log")
     serve.add_argument("--log-queries", action="store_true", help="write questions, at most 50 a second")
-    release = commands.add_parser("release", help="take our line out of /etc/resolv.conf")
+    release = commands.add_parser("release", help="undo what was changed on the host: /etc/resolv.conf, systemd-resolved, our address")
     release.add_argument("--config", required=True)
     check = commands.add_parser("check", help="read a records file and say what is wrong with it")
     check.add_argument("--records", required=True)
@@ -119,7 +119,11 @@ def _allow_many_files() -> None:
 def _release(arguments: argparse.Namespace) -> int:
     settings = read(arguments.config)
     if settings.override_nameserver:
-        host.give_back(settings.resolv_conf, [address for address, _ in settings.listen])
+        host.give_back(settings.resolv_conf, [*(address for address, _ in settings.listen), settings.nameserver])
+    if settings.configure_systemd_resolved:
+        resolved.release()
+    if settings.host_state:
+        host.remove_addresses(settings.host_state)
     return 0
 
 

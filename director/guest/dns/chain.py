@@ -60,6 +60,11 @@ class Chain:
             for zone in handler.zones:
                 self._zones.setdefault(zone, handler)
 
+    @property
+    def names(self) -> List[str]:
+        """Names of the zones that are answered from what is known here; neither everything else nor reverse names."""
+        return [".".join(zone) for zone, handler in self._zones.items() if zone and handler.name not in ("recursion", "refusal", "reverse")]
+
     def zone_of(self, labels: Labels) -> Labels:
         """The longest zone that the name lies in."""
         zones = self._zones

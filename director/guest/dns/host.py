@@ -12,8 +12,8 @@ import socket
 from typing import List, Sequence
 
 
-def add_address(address: str) -> None:
-    """Makes the address one of this machine's when it is none yet. OSError when that fails."""
+def add_address(address: str, state: str = "") -> None:
+    """Makes the address one of this machine's when it is none yet, and remembers that in `state`. OSError when that fails."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -28,6 +28,20 @@ def add_address(address: str) -> None:
     done = subprocess.run(["ip", "address", "add", "%s/%s" % (address, length), "dev", "lo"], stderr=subprocess.PIPE, check=False)
     if done.returncode:
         raise OSError("cannot add %s to the loopback interface: %s" % (address, done.stderr.decode("utf-8", "replace").strip()))
+    if state:
+        os.makedirs(os.path.dirname(state) or ".", exist_ok=True)
+        with open(state, "a", encoding="utf-8") as file:
+            file.write("%s/%s\n" % (address, length))
+
+
+def remove_addresses(state: str) -> None:
+    """Takes those from the loopback interface that we gave to it; those that were there before stay."""
+    import subprocess
+
+    for line in dict.fromkeys(read(state).split()):
+        subprocess.run(["ip", "address", "del", line, "dev", "lo"], stderr=subprocess.DEVNULL, check=False)
+    if os.path.exists(state):
+        os.unlink(state)
 
 
 def nameservers(text: str) -> List[str]:

@@ -8,7 +8,7 @@ import os
 import socket
 from typing import List, Tuple
 
-from . import host
+from . import host, resolved
 from .files import JobFiles
 from .servers import Server, server_of, text_of
 from .settings import BadSettings, Settings
@@ -24,7 +24,10 @@ def open_all(settings: Settings) -> List[Sockets]:
     found = []
     for server in _addresses(settings):
         if server[1] == 53:
-            host.add_address(server[0])
+            if settings.configure_systemd_resolved and server == settings.listen[0]:
+                resolved.add_address(server[0])
+            else:
+                host.add_address(server[0], settings.host_state)
         found.append(open_sockets(server, shared=settings.processes > 1))
     return found
 

@@ -71,7 +71,8 @@ def _fork(settings: Settings, index: int, sockets: List[Sockets], serve: Serve, 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         if index:
-            settings = settings._replace(override_nameserver=False, metrics=None, control="", health_speaks=False)
+            settings = settings._replace(
+                override_nameserver=False, configure_systemd_resolved=False, metrics=None, control="", health_speaks=False)
         service = Service(settings, health=health())
         # A parent that was killed cannot end its children.
         service.loop.every(REST, lambda: os.kill(os.getpid(), signal.SIGTERM) if os.getppid() != parent else None)

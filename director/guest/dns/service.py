@@ -29,6 +29,7 @@ from .lookup import Lookup
 from .loop import Loop
 from .peers.keys import Ring
 from .records import Records
+from .resolved import Resolved
 from .sealed import Seal
 from .server import Resolver
 from .servers import Server, Servers
@@ -60,6 +61,8 @@ class Service:
         self._instances = Instances(settings, self.loop, lambda: self.source.records) if settings.health and health is None else None
         self.health: Health = health or self._instances or Off()
         self._own = [address for address, _ in settings.listen]
+        self._nameserver = settings.nameserver or self._own[0]
+        self._resolved = Resolved(self._own[0]) if settings.configure_systemd_resolved else None
         self._alias_files = JobFiles(settings.alias_files, dict)
         self._handler_files = JobFiles(settings.handler_files, list)
         self.access = Access(settings.access, self.loop.clock)
@@ -130,7 +133,7 @@ class Service:
 
     def stop(self) -> None:
         if self.settings.override_nameserver:
-            host.give_back(self.settings.resolv_conf, self._own)
+            host.give_back(self.settings.resolv_conf, [*self._own, self._nameserver])
         self.control.close()
         if self._instances is not None:
             self._instances.close()
@@ -142,9 +145,11 @@ class Service:
 
     def _care(self) -> None:
         """Others write /etc/resolv.conf too: our line comes back, and their servers become our recursors."""
+        if self._resolved is not None:
+            self._resolved.keep(self.resolver.chain.names)
         try:
-            if self.settings.override_nameserver and host.take_over(self.settings.resolv_conf, self._own[0]):
-                log.info("%s is now the first name server of %s", self._own[0], self.settings.resolv_conf)
+            if self.settings.override_nameserver and host.take_over(self.settings.resolv_conf, self._nameserver):
+                log.info("%s is now the first name server of %s", self._nameserver, self.settings.resolv_conf)
         except OSError as error:
             log.error("%s could not be changed: %s", self.settings.resolv_conf, error)
         self.servers.use(self._recursors())

@@ -15,7 +15,10 @@ class BadSettings(Exception):
 
 
 class Settings(NamedTuple):
-    """`recursors` empty means those of `resolv_conf`. Times in seconds. `access` has networks and the words `own` and `any`."""
+    """`recursors` empty means those of `resolv_conf`. Times in seconds. `access` has networks and the words `own` and `any`.
+
+    `nameserver` is what is written into `resolv_conf`, empty the first address to listen on. `host_state` is a file that remembers what was
+    changed on the host, so that it can be undone."""
 
     listen: Tuple[Server, ...]
     records: str
@@ -27,6 +30,9 @@ class Settings(NamedTuple):
     address_files: str = ""
     override_nameserver: bool = False
     resolv_conf: str = "/etc/resolv.conf"
+    nameserver: str = ""
+    configure_systemd_resolved: bool = False
+    host_state: str = ""
     recursors: Tuple[Server, ...] = ()
     excluded_recursors: Tuple[str, ...] = ()
     disable_recursors: bool = False
