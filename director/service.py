@@ -147,7 +147,7 @@ class Parts:
         seed = store.settings.get_or_make("host-key-seed", lambda: vault.seal(secrets.token_hex(32)))
         who = context.Director(
             name=config.name, uuid=store.settings.get_or_make("uuid", lambda: str(uuid.uuid4())), login=login,
-            secret=bytes.fromhex(vault.unseal(seed)), recursors=recursors(),
+            secret=bytes.fromhex(vault.unseal(seed)), recursors=recursors(), names_wait=config.names_wait,
         )
         cloud = registry.load(config.cpi, {"state_dir": str(config.state / config.cpi), "director": config.name})
         if isinstance(cloud, contract.Checked):

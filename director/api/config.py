@@ -19,7 +19,8 @@ _BLOBS_URL = re.compile(r"https://(?:([A-Za-z0-9.-]+)|\[([0-9A-Fa-f:.]+)\])(?::[
 class DirectorConfig:
     """`state` is the folder that holds everything; `hosts` are further names and addresses for the certificate, `cpi` the
     director's own cloud: what is used where no CPI config names another. `blobs_url` is `https://HOST:PORT` under which machines
-    reach this director to fetch blobs themselves; where it is empty, blobs travel over SSH. Raises UsageError when it is another."""
+    reach this director to fetch blobs themselves; where it is empty, blobs travel over SSH. `names_wait` is how many seconds machines are
+    given to take new DNS records, before an instance goes that they could still find. Raises UsageError when one cannot be used."""
 
     state: pathlib.Path
     host: str = "127.0.0.1"
@@ -29,8 +30,11 @@ class DirectorConfig:
     hosts: tuple[str, ...] = ()
     cpi: str = "local"
     blobs_url: str = ""
+    names_wait: float = 20.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.names_wait <= 3600:
+            raise UsageError("--names-wait is a number of seconds between 0 and 3600", suggestion="Without the flag it is 20.")
         if self.blobs_url and not _BLOBS_URL.fullmatch(self.blobs_url):
             raise UsageError(
                 "The URL under which machines fetch blobs must be https://HOST or https://HOST:PORT",

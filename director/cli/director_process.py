@@ -146,6 +146,7 @@ def _spawn(config: DirectorConfig) -> int:
 def _command(config: DirectorConfig) -> list[str]:
     settings = ["--state", str(config.state), "--host", config.host, "--port", str(config.port), "--name", config.name]
     settings += ["--workers", str(config.workers), "--cpi", config.cpi]
+    settings += ["--names-wait", f"{config.names_wait:g}"]
     settings += ["--blobs-url", config.blobs_url] if config.blobs_url else []
     return [sys.executable, "-m", "director.cli.main", "director", "run", *settings]
 

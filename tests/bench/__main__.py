@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from tests.bench import commands, deploys, manifests, names, planning, rendering, secrets, wire
+from tests.bench import commands, deploys, manifests, names, planning, rendering, secrets, spread, wire
 from tests.bench.rows import Row, failed, show, write
 from tests.bench.world import ROOT, World, progress
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[World], list[Row]]] = {
     "render": rendering.render,
     "variables": secrets.generate,
     "dns": names.resolver,
+    "names": spread.spread,
     "idle-20": deploys.idle_20,
     "idle-50": deploys.idle_50,
     "foundation": deploys.foundation,

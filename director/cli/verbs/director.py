@@ -39,6 +39,8 @@ ALIAS = "local"
     help="https://HOST:PORT under which machines reach this director, which must listen there (--host). They then fetch packages "
     "themselves by links that expire; machines that cannot are sent them over SSH, as all are without it",
 )
+@click.option("--names-wait", type=float, default=20.0, metavar="SECONDS",
+              help="How long machines are given to take new DNS records before an instance that they could still find goes [20]")
 @click.option("--alias", default="", help=f"Remember it under this alias [{ALIAS}]")
 def command(session: Session, action: str, state: str, alias: str, port: int | None, **given: Any) -> None:
     """Start, stop or look at the director of this computer; 'run' stays in the foreground."""
