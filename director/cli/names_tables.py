@@ -12,18 +12,18 @@ MACHINES = ("Instance", "Deployment", "Network", "IP", "Health", "Named")
 _ORDER = ("zone", "handler", "rule", "problem", "prepared", "records_version")
 
 
-def status(told: Tree) -> Table:
-    """The machines that are behind; the newest version stands in the notes."""
+def behind(told: Tree) -> Table:
+    """The machines that have not the newest version."""
     rows = tuple(
         (item["deployment"], item["instance"], item["version"] or "none", item["since"]) for item in told["behind"])
-    notes = (summary(told),)
-    return Table("behind", ("Deployment", "Instance", "Version", "Behind Since"), rows, notes)
+    return Table("behind", ("Deployment", "Instance", "Version", "Behind Since"), rows)
 
 
-def summary(told: Tree) -> str:
-    if not told["version"]:
-        return "No DNS records have been published yet."
-    return f"Version {told['version']} on {told['current']} of {told['machines']} machines, published {told['published_at']}."
+def status(told: Tree) -> Table:
+    """The newest version, and on how many machines it is."""
+    look = "" if told["behind"] or not told["version"] else "good"
+    machines = Cell(f"{told['current']} of {told['machines']} machines", look)
+    return Table("records", ("Version", "On", "Published At"), ((told["version"] or "none", machines, told["published_at"]),))
 
 
 def answer(told: Tree) -> Table:

@@ -55,7 +55,10 @@ def command(
     if name or instance:
         raise UsageError(f"'{action}' takes no name and no instance", suggestion="See 'caisson dns --help'.")
     if action == "status":
-        session.ui.table(names_tables.status(session.client.names()))
+        told = session.client.names()
+        session.ui.table(names_tables.status(told))
+        if told["behind"] or session.flags.json:
+            session.ui.table(names_tables.behind(told))
         return
     _serve(records, listen, given)
 
