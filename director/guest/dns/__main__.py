@@ -92,7 +92,7 @@ def _run(service: Service, sockets: List[Sockets], log_queries: bool, ready: Opt
     signal.signal(signal.SIGUSR1, lambda got, _frame: service.control.log_queries(0 if service.resolver.watcher else LOG_SECONDS))
     service.start(sockets)
     if log_queries:
-        service.control.log_queries(control.LONGEST_LOG)
+        service.control.log_queries(float("inf"))
     if ready is not None:
         ready(sockets)
     try:
