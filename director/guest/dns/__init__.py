@@ -13,7 +13,8 @@ Reading order:
 * how instances are: `instances`, `local/` (this machine, in a process of its own), `peers/` (the others, over datagrams);
 * names of others: `forwarding` (once for all who ask), `cache`, `upstream` and `servers` (name servers), `web` (web servers), `message`
   (what they say), `domains` (handlers of single domains);
-* the process: `loop`, `listening`, `service`, `processes`, `files`, `host` (/etc/resolv.conf and the loopback interface), `settings`,
+* the process: `loop`, `listening`, `service`, `processes`, `files`, `host` (/etc/resolv.conf and the loopback interface), `resolved`
+  (systemd-resolved), `settings`,
   `__main__`; what it tells of itself: `control`, `metrics`, `querylog`.
 
 What others plug in: `health.Health` and `sources.RecordSource`, both given to `service.Service`.

@@ -14,7 +14,8 @@ from .server import Resolver
 BURST = 64
 LONGEST = 4096
 """Bytes of a question that are read; what is longer is cut off, and then refused as malformed."""
-BUFFER = 1 << 21
+BUFFER = 1 << 19
+"""Room for about a thousand questions. With more, one that comes after a long stop would wait for all the old ones to be answered."""
 _SO_RCVBUFFORCE = 33
 _LOOPBACK = frozenset(("127.0.0.1", "::1"))
 
