@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..health import Health
 from ..loop import READ, Loop
@@ -18,6 +19,7 @@ from .speaker import Address, Local, Speaker
 TICK = 0.1
 LOOK_EVERY = 0.5
 BURST = 256
+MAPPED = "::ffff:"
 
 log = logging.getLogger("bosh-dns")
 
@@ -39,6 +41,7 @@ class Peers(Health):
         self._records = records
         self._bind = (address, port if speaks else 0)
         self._socket: Optional[socket.socket] = None
+        self._mapped = False
         self._subscribers: List[Callable[[], None]] = []
         self._telling = False
         self.local = local or Local()
@@ -69,15 +72,7 @@ class Peers(Health):
     def start(self) -> None:
         """OSError when the port is taken."""
         self._ring.renew()
-        family = socket.AF_INET6 if ":" in self._bind[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            self._socket.bind(self._bind)
-        except OSError:
-            self._socket.close()
-            raise
-        self._socket.setblocking(False)
+        self._socket, self._mapped = _open(*self._bind)
         self._loop.register(self._socket, READ, self._receive)
         self.run()
 
@@ -146,11 +141,39 @@ class Peers(Health):
             except OSError:
                 # Nothing more, or the word of a host that nobody listens there: asking it again tells the same.
                 return
-            self.hear(packet, address)
+            ip = address[0]
+            self.hear(packet, (ip[len(MAPPED) :] if self._mapped and ip.startswith(MAPPED) else ip.partition("%")[0], address[1]))
 
     def _send(self, packet: bytes, address: Address) -> None:
         assert self._socket is not None
+        ip, port = address
         try:
-            self._socket.sendto(packet, address)
+            self._socket.sendto(packet, (MAPPED + ip if self._mapped and ":" not in ip else ip, port))
         except OSError as error:
             log.debug("no letter to %s: %s", address[0], error)
+
+
+def _open(address: str, port: int) -> Tuple[socket.socket, bool]:
+    """A socket for that address, or for all of both families, where IPv4 addresses are then written as IPv6 ones (True). OSError."""
+    if not address:
+        try:
+            return _bound(socket.AF_INET6, "::", port), True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise
+            log.debug("no IPv6 here: %s", error)
+    return _bound(socket.AF_INET6 if ":" in address else socket.AF_INET, address, port), False
+
+
+def _bound(family: int, address: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock

@@ -38,7 +38,7 @@ class Peer:
     """One machine at one address. `users` counts the names that stand for it."""
 
     __slots__ = ("address", "agent_id", "asked", "beat", "due", "epoch", "groups", "heard", "lease", "nonce", "number", "numbers", "renew",
-                 "state", "tries", "users")
+                 "same", "state", "tries", "users")
 
     def __init__(self, record: Record, port: int) -> None:
         self.address: Address = (record.ip, port)
@@ -47,6 +47,7 @@ class Peer:
         self.state = UNCHECKED
         self.numbers: Dict[int, bool] = {}
         self.users = 0
+        self.same = os.urandom(letters.SAME)
         self.nonce = b""  # of the question that waits
         self.lease = b""  # of the question that was answered
         self.epoch = b""
@@ -269,7 +270,7 @@ class Follower:
             self._plan(peer, self._between(*AGAIN))
             return 0
         if not peer.nonce:
-            peer.nonce = os.urandom(16)
+            peer.nonce = peer.same + os.urandom(16 - letters.SAME)
             self._by_nonce[peer.nonce] = peer
         peer.tries += 1
         peer.asked = self._clock()

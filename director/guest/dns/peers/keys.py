@@ -13,10 +13,9 @@ The file has a line for each thing: `self ID`, `speaker HEX`, `records HEX`, and
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
-from typing import Optional
+from typing import Dict, Optional
 
 from ..sources import Mark, mark_of
 
@@ -28,13 +27,13 @@ RECORDS = b"caisson names: records\0"
 
 def pair(speaker: bytes, asker: str) -> bytes:
     """The key between a speaker and one who asks it."""
-    return hmac.new(speaker, PAIR + asker.encode(), hashlib.sha256).digest()
+    return hmac.digest(speaker, PAIR + asker.encode(), "sha256")
 
 
 def records_mac(key: bytes, agent_id: str, version: int, digest: str) -> str:
     """The director's word that the document of this version with this SHA-256 (hex) is what it sent to this machine."""
     text = "%s\0%d\0%s" % (agent_id, version, digest)
-    return hmac.new(key, RECORDS + text.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, RECORDS + text.encode(), "sha256").hex()
 
 
 class Ring:
@@ -44,6 +43,7 @@ class Ring:
         self._path = path
         self._mark: Optional[Mark] = None
         self._text = b"\n"
+        self._found: Dict[str, Optional[bytes]] = {}
         self.agent_id = ""
         self.speaker = b""
         self.records = b""
@@ -65,10 +65,16 @@ class Ring:
             log.error("%s: the keys cannot be read: %s", self._path, error)
             return False
         self._text, self.agent_id, self.speaker, self.records = text, agent_id, speaker, records
+        self._found.clear()
         return True
 
     def towards(self, agent_id: str) -> Optional[bytes]:
         """The key for asking that machine; None when the director gave none (yet)."""
+        if agent_id not in self._found:
+            self._found[agent_id] = self._look_up(agent_id)
+        return self._found[agent_id]
+
+    def _look_up(self, agent_id: str) -> Optional[bytes]:
         if agent_id == self.agent_id:
             return pair(self.speaker, agent_id)
         try:

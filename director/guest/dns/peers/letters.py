@@ -5,11 +5,13 @@ A question is padded to the size of its answer, so nobody can have more bytes se
     all     "CN" version:u8 kind:u8 nonce:16 sender:text recipient:text BODY code:16       (text: length:u8, bytes)
     Ask     lease:u16 groups:u8, then id:u32 for each, then zeros
     Tell    epoch:8 number:u32 beat_ms:u16 state:u8 groups:u8, then id:u32 state:u8 for each
+
+The first four bytes of a nonce are the same in all questions of one asker after one address, the others are new each time: a machine that
+is followed at two of its addresses holds a lease for each.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import struct
 from typing import Dict, NamedTuple, Optional, Tuple
@@ -17,6 +19,7 @@ from typing import Dict, NamedTuple, Optional, Tuple
 VERSION = 1
 ASK, TELL = 1, 2
 CODE = 16
+SAME = 4
 MOST_GROUPS = 64
 LONGEST = 1200
 _MAGIC = b"CN" + bytes([VERSION])
@@ -63,7 +66,7 @@ class Tell(NamedTuple):
 
 
 def code(key: bytes, text: bytes) -> bytes:
-    return hmac.new(key, text, hashlib.sha256).digest()[:CODE]
+    return hmac.digest(key, text, "sha256")[:CODE]
 
 
 def ask(key: bytes, nonce: bytes, sender: str, recipient: str, question: Ask) -> bytes:

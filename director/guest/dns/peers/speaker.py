@@ -16,6 +16,8 @@ from .keys import Ring, pair
 
 Address = Tuple[str, int]
 Send = Callable[[bytes, Address], None]
+Name = Tuple[str, Address, bytes]
+"""Who asks, from where, and after which of our addresses, as the nonce says it."""
 Owns = Callable[[str, str], bool]
 """Whether the records give that address (text) to that agent."""
 
@@ -38,11 +40,11 @@ class Local:
 
 
 class _Lease:
-    __slots__ = ("address", "asker", "ends", "groups", "key", "nonce")
+    __slots__ = ("address", "asker", "ends", "groups", "key", "name", "nonce")
 
-    def __init__(self, asker: str, address: Address, key: bytes) -> None:
-        self.asker = asker
-        self.address = address
+    def __init__(self, name: Name, key: bytes) -> None:
+        self.name = name
+        self.asker, self.address, _ = name
         self.key = key
         self.nonce = b""
         self.groups: Tuple[int, ...] = ()
@@ -60,7 +62,7 @@ class Speaker:
         self._clock = clock
         self._epoch = os.urandom(8)
         self._number = 0
-        self._leases: "OrderedDict[Tuple[str, Address], _Lease]" = OrderedDict()
+        self._leases: "OrderedDict[Name, _Lease]" = OrderedDict()
         self._due: List[Tuple[float, int, _Lease]] = []
         self.refused = 0
 
@@ -91,13 +93,13 @@ class Speaker:
         return max(BEAT, len(self._leases) / LEASES_A_SECOND)
 
     def _lease(self, letter: letters.Envelope, address: Address, key: bytes, question: letters.Ask) -> None:
-        name = (letter.sender, address)
+        name = (letter.sender, address, letter.nonce[: letters.SAME])
         lease = self._leases.get(name)
         if lease is None:
             if len(self._leases) >= MOST_LEASES:
                 _, oldest = self._leases.popitem(last=False)
                 oldest.ends = 0.0
-            lease = self._leases[name] = _Lease(letter.sender, address, key)
+            lease = self._leases[name] = _Lease(name, key)
             self._number += 1
             heapq.heappush(self._due, (self._clock() + self.beat, self._number, lease))
         self._leases.move_to_end(name)
@@ -111,8 +113,8 @@ class Speaker:
         while self._due and self._due[0][0] <= now:
             _, number, lease = heapq.heappop(self._due)
             if lease.ends <= now:
-                if self._leases.get((lease.asker, lease.address)) is lease:
-                    del self._leases[lease.asker, lease.address]
+                if self._leases.get(lease.name) is lease:
+                    del self._leases[lease.name]
                 continue
             self._tell_again(lease, beat)
             heapq.heappush(self._due, (now + beat, number, lease))
