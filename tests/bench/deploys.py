@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -21,10 +23,24 @@ def idle_20(world: World) -> list[Row]:
     before = bare.boot_seconds(world, 20)
     value = seconds(lambda: world.deploy("idle", manifest))
     works = running(world, "idle") == 20
+    reached = _reached(world, 20)
     world.delete("idle")
     # Once more afterwards: the target follows the peer, and a computer is not equally busy all the time.
     peer = (before + bare.boot_again(world, 20)) / 2
-    return [Row("20 machines with one idle job", value, "s", 3 * peer, bare_boot(20, peer), peer, works)]
+    return [Row("20 machines with one idle job", value, "s", 3 * peer, bare_boot(20, peer), peer, works), reached]
+
+
+def _reached(world: World, count: int) -> Row:
+    """Another deployment's machine comes: from the version of the records that names it to the last machine that has written it."""
+    more = Path(world.idle(1)).read_text().replace("name: idle\nreleases", "name: more\nreleases")
+    files = list((world.director.state / "local").glob("vms/*/upper/var/vcap/instance/dns/records.json"))
+    world.deploy("more", world.file("more.yml", more))
+    with contextlib.closing(sqlite3.connect(f"file:{world.director.state}/caisson.db?mode=ro", uri=True)) as connection:
+        made = connection.execute("select max(created_at) from dns_versions").fetchone()[0]
+    value = max(file.stat().st_mtime for file in files) - made
+    world.delete("more")
+    works = len(files) == count
+    return Row(f"records: a change reaches {count} machines", value, "s", 2, "over new SSH connections to all of them", works=works)
 
 
 def idle_50(world: World) -> list[Row]:
