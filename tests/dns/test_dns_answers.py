@@ -173,6 +173,34 @@ def test_a_bug_in_one_handler_is_one_failure() -> None:
     assert ask(server, "upcheck.bosh-dns.").code == "NOERROR"
 
 
+def test_a_bug_in_a_late_answer_is_one_failure_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from director.guest.dns import server as module
+    from director.guest.dns.message import read as read_message
+
+    server = resolver()
+    late: list[object] = []
+
+    class Late:
+        name = "late"
+        zones = (("bosh",),)
+
+        def answer(self, query: object, done: object) -> None:
+            late.append(done)
+
+        def explain(self, query: object) -> dict[str, object]:
+            return {}
+
+    def broken(*args: object, **more: object) -> bytes:
+        raise RuntimeError("a bug")
+
+    server.chain._zones[("bosh",)] = Late()
+    monkeypatch.setattr(module, "relay", broken)
+    replies: list[bytes] = []
+    server.handle(question(NAME), replies.append)
+    late[0](module.Relayed(read_message(b"\0\1\x81\x80\0\0\0\0\0\0\0\0")))  # type: ignore[operator]
+    assert [read(reply).code for reply in replies] == ["SERVFAIL"]
+
+
 def test_prepared_answers_are_bounded_in_number_and_size() -> None:
     server = resolver(MANY)
     table = type(server.table)(most=100, most_bytes=50_000)

@@ -90,14 +90,22 @@ class Resolver:
             if isinstance(result, Relayed):
                 answer = relay(result.message, query, limit=limit, udp=not tcp, ttl=result.ttl)
             else:
-                lower = query._replace(question=wire.lowered(query.question))
-                made = prepare(lower, result, limit=limit, udp=not tcp)
+                lowered = wire.lowered(query.question)
+                plain = query if lowered == query.question else query._replace(question=lowered)
+                made = prepare(plain, result, limit=limit, udp=not tcp)
                 # One that was waited for may be of records that are no more.
                 if result.kept and asked_at == self._forgotten:
                     _keep(table, keys, made)
                 answer = _spelled(made, query.question)
             self._told(asker, query, handler, answer)
             self._give(packet[:2] + answer, reply)
+
+        def arrived(result: Result) -> None:
+            try:
+                give(result)
+            except Exception:
+                log.exception("no answer to %r", query.question)
+                give(_FAILED)
 
         prepared = table.get(keys[0])
         if prepared is not None:
@@ -107,9 +115,9 @@ class Resolver:
             self._give(packet[:2] + answer, reply)
             return
         self.by_handler[handler.name] = self.by_handler.get(handler.name, 0) + 1
-        result = self._ask(handler, query, give)
+        result = self._ask(handler, query, arrived)
         if result is not None:
-            give(result)
+            arrived(result)
 
     def _ask(self, handler: Handler, query: Query, give: Callable[[Result], None]) -> Optional[Result]:
         if query.klass not in (wire.IN, wire.ANY):
