@@ -53,18 +53,22 @@ lint: setup ## style, types and layers
 build:
 	@mkdir -p build
 
-lint unit test-e2e bench: | build
+lint unit walks test-e2e bench: | build
 
 .PHONY: unit
 unit: setup ## unit tests: fast, no machines
-	@$(VENV)/bin/python -m pytest -q -n 2 -m "not e2e" tests
+	@$(VENV)/bin/python -m pytest -q -n 2 -m "not e2e and not walk" tests
+
+.PHONY: walks
+walks: setup ## the director killed at every point, random histories, every row of a sweep: in memory, minutes
+	@$(VENV)/bin/python -m pytest -q -n 2 -m "walk and not e2e" tests
 
 .PHONY: test-e2e
 test-e2e: setup ## end to end: real machines, real daemons
 	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m pytest -q -m e2e tests
 
 .PHONY: test
-test: lint unit test-e2e ## everything that CI runs
+test: lint unit walks test-e2e ## everything that CI runs
 
 .PHONY: bench-packages
 bench-packages: ## install the Debian packages that only benchmarks need

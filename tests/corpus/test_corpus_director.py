@@ -20,7 +20,7 @@ from cpis import registry
 from director.execute.clouds import Clouds
 
 pytestmark = [
-    pytest.mark.e2e,
+    pytest.mark.walk,
     pytest.mark.skipif(not kit.CORPUS.exists(), reason="the corpus is not beside the project: ../shared/corpus is missing"),
 ]
 MANIFEST = str(kit.CF / "cf-deployment.yml")

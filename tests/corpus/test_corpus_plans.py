@@ -98,7 +98,7 @@ def test_ops_files(name: str) -> None:
     _check(next(case for case in kit.cases() if case.name == name))
 
 
-@pytest.mark.e2e
+@pytest.mark.walk
 def test_all_sets_of_ops_files_that_the_reference_accepts() -> None:
     """And a table of them, for people."""
     cases = kit.cases()

@@ -571,14 +571,21 @@ class World:
 
     def twin(self, folder: Path) -> World:
         """A director started after this one was killed now. Cloud and machines are copies; this world does not feel what the twin does."""
-        folder.mkdir(parents=True)
+        return self._again(folder, self.blobs, itertools.count(next(copy.copy(self._ids)) + 1_000_000))
+
+    def copy(self, folder: Path) -> World:
+        """Another world that is as this one is, blobs and the ids to come included."""
+        shutil.copytree(self.folder / "blobs", folder / "blobs")
+        return self._again(folder, LocalBlobstore(folder / "blobs"), copy.copy(self._ids))
+
+    def _again(self, folder: Path, blobs: LocalBlobstore, ids: Iterator[int]) -> World:
+        folder.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(self.folder / "state.db")) as source, contextlib.closing(
                 sqlite3.connect(folder / "state.db")) as target:
             source.backup(target)
         shutil.copy(self.folder / "vault.key", folder)
         return World(
-            folder, fleet=self.fleet.twin(), cloud=self.cloud, renderer=self.renderer, blobs=self.blobs,
-            ids=itertools.count(next(copy.copy(self._ids)) + 1_000_000), clock=Clock(self.clock.now),
+            folder, fleet=self.fleet.twin(), cloud=self.cloud, renderer=self.renderer, blobs=blobs, ids=ids, clock=Clock(self.clock.now),
         )._as_task(self.task)
 
     def _as_task(self, number: int) -> World:

@@ -22,6 +22,8 @@ from director.execute.steps.orphan_vm import delete_orphaned_vms
 FEWER = MANIFEST.replace("instances: 2", "instances: 1")
 BIGGER = FEWER.replace("persistent_disk_type: small", "persistent_disk_type: big")
 OTHER = MANIFEST.replace("greeting: hello", "greeting: bye")
+pytestmark = pytest.mark.walk
+
 # Machines take the place of others; orphaned ones are cleaned up in the end.
 SWAP = FEWER.replace("networks: [{name: default, static_ips: [10.0.0.10]}]", "networks: [{name: default}]").replace(
     "max_in_flight: 2", "max_in_flight: 2, vm_strategy: create-swap-delete")

@@ -22,8 +22,10 @@ from director.execute.prepare import Wanted, prepare
 from director.execute.steps.orphan_vm import delete_orphaned_vms
 from director.plan.model import Action, Options
 
+pytestmark = pytest.mark.walk
+
 # More are worth it after changes of the executor: HISTORIES=50.
-SEEDS = range(int(os.environ.get("HISTORIES", "2")))
+SEEDS = range(int(os.environ.get("HISTORIES", "4")))
 STEPS = 6
 FRAGILE = ("drain", "stop", "apply", "start", "prepare", "unmount_disk", "mount_disk", "run_script")
 

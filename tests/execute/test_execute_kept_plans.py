@@ -25,6 +25,7 @@ from director.render.renderer import Renderer
 from director.state.addresses import AddressRow
 from director.state.stemcells import StemcellRow
 from director.tasks import operations
+from director.variables.vault import Vault
 
 KILLED_AFTER_EVERY = int(os.environ.get("CRASH_AFTER_EVERY", "23"))
 OTHER = MANIFEST.replace("greeting: hello", "greeting: bye")
@@ -219,10 +220,11 @@ def test_a_killed_director_goes_on_with_the_plan(deployed: World, tmp_path: Path
         twin.close()
 
 
-def test_another_directors_seal_does_not_open(make_world: Callable[[], World]) -> None:
-    kept = plan(make_world())
+def test_another_directors_seal_does_not_open(world: World) -> None:
+    kept = plan(world)
+    world.vault = Vault(world.store, world.folder / "other.key", director_name="test")
     with pytest.raises(UsageError, match="cannot be opened"):
-        kept_plans.opened(make_world().context, kept)
+        kept_plans.opened(world.context, kept)
 
 
 def test_a_plan_with_another_manifest_put_in_is_refused(world: World) -> None:
