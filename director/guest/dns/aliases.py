@@ -13,6 +13,7 @@ Target = Union[Labels, bytes]
 _FILTERS = {"smart": "0", "unhealthy": "1", "healthy": "3", "all": "4"}
 _CHECKS = {"asynchronous": "y0", "synchronous": "y1"}
 PLACEHOLDER = "_"
+DEEPEST = 100
 
 
 class BadAliases(Exception):
@@ -109,17 +110,31 @@ def _flat(files: Mapping[str, Sequence[str]]) -> Dict[Labels, Tuple[Target, ...]
         if not isinstance(targets, (list, tuple)) or not all(isinstance(target, str) and target.strip(".") for target in targets):
             raise BadAliases("the targets of alias %s are no list of names and addresses" % name)
         named[labels] = [_target(target) for target in targets]
-    return {labels: tuple(_resolved(labels, named, ())) for labels in named}
+    found: Dict[Labels, Tuple[Target, ...]] = {}
+    for labels in named:
+        _resolve(labels, named, (), found)
+    return found
 
 
-def _resolved(labels: Labels, named: Mapping[Labels, Sequence[Target]], path: Tuple[Labels, ...]) -> List[Target]:
+def _resolve(
+    labels: Labels, named: Mapping[Labels, Sequence[Target]], path: Tuple[Labels, ...], found: Dict[Labels, Tuple[Target, ...]],
+) -> Tuple[Target, ...]:
+    """Puts what the alias stands for into `found`, each target once, so that aliases of aliases of many do not multiply."""
+    if labels in found:
+        return found[labels]
     if labels in path:
         circle = " -> ".join(".".join(name) for name in (*path[path.index(labels) :], labels))
         raise BadAliases("recursion detected: alias %s stands for itself (%s)" % (".".join(labels), circle))
-    found: List[Target] = []
+    if len(path) >= DEEPEST:
+        raise BadAliases("alias %s stands for an alias of an alias, more than %d times" % (".".join(path[0]), DEEPEST))
+    targets: Dict[Target, None] = {}
     for target in named[labels]:
-        found.extend(_resolved(target, named, (*path, labels)) if isinstance(target, tuple) and target in named else [target])
-    return found
+        if isinstance(target, tuple) and target in named:
+            targets.update(dict.fromkeys(_resolve(target, named, (*path, labels), found)))
+        else:
+            targets[target] = None
+    found[labels] = tuple(targets)
+    return found[labels]
 
 
 def _target(text: str) -> Target:
