@@ -10,6 +10,8 @@ from dnskit import ask, records_text, resolver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from director.guest.dns import grammar
+
 DOMAINS = ("bosh", "east.bosh", "cf.internal")
 GROUPS = ("db", "web", "webx", "q-g7")
 STATES = ("running", "failing", "unknown", "unchecked")
@@ -88,3 +90,17 @@ def test_names_mean_what_the_contract_says(rows: list[dict[str, Any]], names: li
         name = ".".join(parts)
         reply = ask(server, name)
         assert (reply.code, set(reply.answers)) == plainly(rows, name), name
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("ab", max_size=12), st.text("ab*", max_size=10))
+def test_patterns(text: str, pattern: str) -> None:
+    assert grammar.like(text, pattern) == like(text, pattern)
+
+
+def test_signs_of_other_patterns_stand_for_themselves() -> None:
+    assert [grammar.like("ab", pattern) for pattern in ("a?", "a[b]", "[a]*", "a.", ".*", "a*")] == [False] * 5 + [True]
+
+
+def test_a_label_of_stars_has_an_end() -> None:
+    assert not grammar.like("a" * 63, "*a" * 31 + "b"), "a regular expression of Python 3.8 would still be at it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -108,10 +107,22 @@ def _lies(record: Record, place: Labels) -> bool:
 
 
 def like(text: str, pattern: str) -> bool:
-    """`*`, `prefix*` and `*suffix`; other signs stand for themselves."""
+    """`*`, `prefix*`, `*suffix` and stars in between; other signs stand for themselves.
+
+    Not by regular expression: a label of thirty stars is one that anybody can ask for, and must not cost more than its length.
+    """
     if "*" not in pattern:
         return text == pattern
-    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]").replace("?", "[?]"))
+    first, *middle, last = pattern.split("*")
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in middle:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
 
 
 def _codes(label: str) -> Dict[str, List[str]]:
