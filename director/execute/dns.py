@@ -41,13 +41,14 @@ class Late:
 def publish(ctx: Context) -> int:
     """Make a new version when anything differs from the last one, and give it to all machines that are behind; the newest version.
 
-    A machine that does not answer is told with the next publication, when it is next updated, or by the scheduled catching up: the deploy
+    Instances of this deployment whose update has begun get it there, before their jobs start; their machines may just be going. A
+    machine that does not answer is told with the next publication, when it is next updated, or by the scheduled catching up: the deploy
     does not fail for it.
     """
     latest = _renew(ctx)
     if latest is None:
         return 0
-    late = distribute(ctx, latest)
+    late = distribute(ctx, latest, updating=ctx.deployment)
     if late:
         ctx.log.debug(f"version {latest.version} of the DNS records has not reached {', '.join(item.machine for item in late)}")
     return latest.version
@@ -106,17 +107,20 @@ def catch_up(ctx: Context) -> str:
     return f"Version {latest.version} of the DNS records: {before - len(late)} machine(s) caught up, {len(late)} behind"
 
 
-def distribute(ctx: Context, latest: DnsVersionRow, *, use_seconds: float = 0.0, without: Iterable[str] = ()) -> list[Late]:
+def distribute(
+    ctx: Context, latest: DnsVersionRow, *, use_seconds: float = 0.0, without: Iterable[str] = (), updating: str = "",
+) -> list[Late]:
     """Give a version to all machines that lack it, those that had the last one first. Who has not taken it when time is over.
 
-    With `use_seconds` a machine has taken it only when its resolver uses it.
+    With `use_seconds` a machine has taken it only when its resolver uses it. Instances of the deployment `updating` that are not clean, and
+    machines `without` by CID, are left out.
     """
     rows = {row.id: row for row in ctx.store.instances.all()}
     left_out = set(without)
     machines = [
         (rows[vm.instance_id], vm) for vm in ctx.store.vms.all()
         if vm.active and vm.instance_id in rows and vm.notes.get("ready") and vm.cid not in left_out]
-    waiting = [(row, vm) for row, vm in machines if row.dns_version < latest.version]
+    waiting = [(row, vm) for row, vm in machines if row.dns_version < latest.version and not (row.dirty and row.deployment == updating)]
     if not waiting:
         return []
     waiting.sort(key=lambda pair: -pair[0].dns_version)

@@ -89,11 +89,37 @@ class Eye:
         wait_for(lambda: self.ask(name)[1] == expected, most, f"{name} is {expected}, not {self.ask(name)}", every=0.05)
         return time.monotonic() - began
 
+    def from_container(self, name: str) -> tuple[str, set[str]]:
+        """Asked from a network namespace behind the machine, as that of a container: its only way leads through the machine."""
+        listed = subprocess.run(["ip", "netns", "pids", self._namespace], capture_output=True, text=True, check=True)
+        machine = ["nsenter", "-n", "-t", min(listed.stdout.split(), key=int), "--"]
+        sleeper = subprocess.Popen([*machine, "unshare", "-n", "sleep", "60"])
+        container = ["nsenter", "-n", "-t", str(sleeper.pid), "--"]
+        try:
+            wait_for(lambda: "eth0" not in _out(*container, "ip", "-o", "link"), 5, "it has a network of its own")
+            for command in (
+                [*machine, "ip", "link", "add", "box0", "type", "veth", "peer", "name", "eth0", "netns", str(sleeper.pid)],
+                [*machine, "ip", "address", "add", "172.30.99.1/24", "dev", "box0"], [*machine, "ip", "link", "set", "box0", "up"],
+                [*container, "ip", "address", "add", "172.30.99.2/24", "dev", "eth0"], [*container, "ip", "link", "set", "eth0", "up"],
+                [*container, "ip", "route", "add", "default", "via", "172.30.99.1"],
+            ):
+                subprocess.run(command, check=True)
+            time.sleep(1.5)  # the resolver looks at the machine's networks once a second
+            code, *addresses = _out(*container, "python3", "-c", ASK, name, "1").split()
+            return code, set(addresses)
+        finally:
+            sleeper.kill()
+            sleeper.wait()
+
     def kill_all(self) -> None:
         """The machine dies, as if its host did."""
         listed = subprocess.run(["ip", "netns", "pids", self._namespace], capture_output=True, text=True, check=True)
         for pid in sorted(listed.stdout.split(), key=int, reverse=True):
             subprocess.run(["kill", "-9", pid], capture_output=True, check=False)
+
+
+def _out(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +206,12 @@ def test_the_reason_is_shown_from_afar(site: Site) -> None:
     say(f"caisson dns query: {answer['form']}, {answer['filter']}, records {answer['records']}")
 
 
+def test_a_container_asks_through_its_machine(site: Site) -> None:
+    code, found = eye(site, 10).from_container(all_of())
+    assert (code, found) == ("0", {address(site, number) for number in (10, 11, 12)})
+    say("asked from a container's network behind probe/0, at 169.254.0.2: all three")
+
+
 def test_without_the_director_names_and_health_go_on(site: Site) -> None:
     looks, target = eye(site, 10), eye(site, 11)
     site.director.stop()
@@ -236,3 +268,18 @@ def test_a_dead_machine_is_neither_healthy_nor_failing(site: Site) -> None:
     assert looks.ask(all_of())[1] == everybody
     assert looks.ask("q-s0.probe.default.names.bosh")[1] == everybody - {address(site, 12)}
     assert seconds < 4.0
+
+
+def test_nothing_stays_when_the_job_goes(site: Site) -> None:
+    """Also of a resolver that was killed and could undo nothing itself."""
+    target = eye(site, 15, "third")
+    assert "nameserver 169.254.0.2" in target.inside("cat", "/etc/resolv.conf")
+    assert "169.254.0.2" in target.inside("ip", "-o", "address", "show", "dev", "lo")
+    before = target.inside("cat", "/etc/resolv.conf").replace("nameserver 169.254.0.2\n", "")
+    target.inside("sh", "-c", "kill -9 $(cat /var/vcap/sys/run/bosh-dns/bosh-dns.pid)")
+    site.director.run("update-runtime-config", str(site.write("no-runtime.yml", "addons: []\n")))
+    site.deploy("third", deployment(site, "third", 15), timeout=300)
+    assert target.inside("cat", "/etc/resolv.conf") == before
+    assert "169.254.0.2" not in target.inside("ip", "-o", "address", "show", "dev", "lo")
+    assert "bosh_dns" not in target.inside("ps", "-eo", "args")
+    say("the job is gone: so are its line in resolv.conf, its address and its processes")
