@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .records import Record, Records
 from .wire import Labels
 
 AGENT_ZONE: Labels = ("bosh-agent-id",)
 _CODES = re.compile(r"([aismny])([0-9]+)")
+_VALUES: Dict[str, Callable[[Record], str]] = {
+    "a": operator.attrgetter("az_id"), "i": lambda record: str(record.instance_index), "m": operator.attrgetter("num_id"),
+    "n": operator.attrgetter("network_id"),
+}
 _GROUP = re.compile(r"q-g([0-9]+)")
 
 
@@ -65,8 +70,11 @@ def select(records: Records, labels: Labels, domain: Labels) -> Selection:
         found = tuple([record for record in records.with_id(first) if record.domain == domain and _lies(record, place)])
         return Selection(found)
     candidates, group_id, form = _short(records, place[0], domain) if len(place) == 1 else _long(records, place, domain)
-    wanted = {code: frozenset(numbers) for code, numbers in codes.items() if code in "aimn"}
-    chosen = tuple([record for record in candidates if _matches(record, wanted)]) if wanted else tuple(candidates)
+    for code, numbers in codes.items():
+        value = _VALUES.get(code)
+        if value is not None:
+            candidates = [record for record in candidates if value(record) in numbers]
+    chosen = tuple(candidates)
     status = int(codes["s"][0][:6]) if "s" in codes else 0
     return Selection(chosen, status, group_id, codes.get("y", [""])[0] == "1", form)
 
@@ -86,16 +94,19 @@ def _long(records: Records, place: Labels, domain: Labels) -> Tuple[Iterable[Rec
     asked = _GROUP.fullmatch(group)
     group_id = _number(asked.group(1)) if asked else ""
     if not any("*" in label for label in place):
-        found = places.get((group, network, deployment), ())
+        found: Sequence[Record] = places.get((group, network, deployment), ())
     else:
-        found = [
-            record
-            for key, records_there in places.items()
-            if like(key[0], group) and like(key[1], network) and like(key[2], deployment)
-            for record in records_there
-        ]
-    # A group that is itself called like a number must also have that number.
-    return [record for record in found if not group_id or group_id in record.group_ids], group_id, "a long query"
+        keys = list(places)
+        for column, pattern in enumerate(place):
+            if "*" not in pattern:
+                keys = [key for key in keys if key[column] == pattern]
+            elif pattern != "*":
+                keys = [key for key in keys if like(key[column], pattern)]
+        found = [record for key in keys for record in places[key]]
+    if group_id:
+        # A group that is itself called like a number must also have that number.
+        found = [record for record in found if group_id in record.group_ids]
+    return found, group_id, "a long query"
 
 
 def _lies(record: Record, place: Labels) -> bool:
@@ -137,8 +148,3 @@ def _codes(label: str) -> Dict[str, List[str]]:
 
 def _number(text: str) -> str:
     return text.lstrip("0") or "0"
-
-
-def _matches(record: Record, wanted: Mapping[str, FrozenSet[str]]) -> bool:
-    values = {"a": record.az_id, "i": str(record.instance_index), "m": record.num_id, "n": record.network_id}
-    return all(values[code] in numbers for code, numbers in wanted.items())
