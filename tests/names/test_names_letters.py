@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import time
 from pathlib import Path
 
@@ -145,3 +147,26 @@ def test_letters_travel_over_real_sockets(tmp_path: Path, addresses: tuple[str, 
     if not bind and state != RUNNING:
         pytest.skip("there is no IPv6 here")
     assert state == RUNNING
+
+
+def test_a_port_that_is_taken_is_no_outage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who has it is said; when it is free again, health begins."""
+    path = tmp_path / "ring"
+    path.write_text(ring_text("agent-a", []))
+    now = [0.0]
+    loop = Loop(lambda: now[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        peers = Peers(loop, Ring(str(path)), Records, address="127.0.0.1", port=port)
+        peers.start()
+        peers.interested([record("agent-b", "127.0.0.1")], ("name",))
+        assert f"health goes without port {port}" in caplog.text
+        assert f"(pid {os.getpid()})" in caplog.text
+        now[0] = 6.0
+        loop.turn(0.0)
+        assert peers._socket is None
+    now[0] = 12.0
+    loop.turn(0.0)
+    assert peers._socket is not None
+    loop.close()

@@ -13,6 +13,7 @@ from ..loop import READ, Loop
 from ..peers.speaker import Local
 
 SILENCE = 15.0
+PATIENCE = 2.0
 LOOK_EVERY = 1.0
 LONGEST_LINE = 1 << 20
 
@@ -35,7 +36,8 @@ class Watched:
         self._begin()
         self._loop.every(LOOK_EVERY, self._look)
 
-    def close(self) -> None:
+    def close(self, patience: float = PATIENCE) -> None:
+        """It ends with its input, and takes running scripts along; after `patience` seconds it is ended."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -44,8 +46,11 @@ class Watched:
         self._loop.unregister(process.stdout)
         process.stdin.close()
         process.stdout.close()
-        process.kill()
-        process.wait()
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def hear(self, line: bytes) -> None:
         """One line of it."""
@@ -90,7 +95,7 @@ class Watched:
             return
         if not data or len(self._received) > LONGEST_LINE:
             log.error("the watch ended; it is started again")
-            self.close()
+            self.close(0.0)
             return
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
@@ -99,7 +104,7 @@ class Watched:
     def _look(self) -> None:
         if self._process is not None and self._loop.clock() - self._heard > SILENCE:
             log.error("the watch has said nothing for %d seconds; it is started again", SILENCE)
-            self.close()
+            self.close(0.0)
             self._become(False, {})
         if self._process is None:
             self._begin()

@@ -8,6 +8,7 @@ import socket
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..health import Health
+from ..listening import holders
 from ..loop import READ, Loop
 from ..records import Record, Records, packed_of
 from ..wire import Labels
@@ -20,6 +21,7 @@ TICK = 0.1
 LOOK_EVERY = 0.5
 BURST = 256
 MAPPED = "::ffff:"
+RETRY = 5.0
 
 log = logging.getLogger("bosh-dns")
 
@@ -70,11 +72,22 @@ class Peers(Health):
     # Its life
 
     def start(self) -> None:
-        """OSError when the port is taken."""
+        """A port that is taken is said and tried again: names resolve meanwhile, without anybody's health."""
         self._ring.renew()
-        self._socket, self._mapped = _open(*self._bind)
-        self._loop.register(self._socket, READ, self._receive)
+        self._begin()
         self.run()
+
+    def _begin(self) -> None:
+        try:
+            self._socket, self._mapped = _open(*self._bind)
+        except OSError as error:
+            names = ", ".join(holders(self._bind[1]))
+            log.error(
+                "health goes without port %d, which is tried again: %s%s", self._bind[1], error.strerror or error,
+                "; it is held by %s" % names if names else "")
+            self._loop.later(RETRY, self._begin)
+            return
+        self._loop.register(self._socket, READ, self._receive)
 
     def run(self) -> None:
         """The part of `start` that needs no socket."""
@@ -145,7 +158,8 @@ class Peers(Health):
             self.hear(packet, (ip[len(MAPPED) :] if self._mapped and ip.startswith(MAPPED) else ip.partition("%")[0], address[1]))
 
     def _send(self, packet: bytes, address: Address) -> None:
-        assert self._socket is not None
+        if self._socket is None:
+            return
         ip, port = address
         try:
             self._socket.sendto(packet, (MAPPED + ip if self._mapped and ":" not in ip else ip, port))
