@@ -11,6 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from director.errors import MachineError
 from director.execute import parallel
@@ -45,10 +46,9 @@ def publish(ctx: Context) -> int:
     machine that does not answer is told with the next publication, when it is next updated, or by the scheduled catching up: the deploy
     does not fail for it.
     """
-    latest = _renew(ctx)
+    latest, late = _spread(ctx, updating=ctx.deployment)
     if latest is None:
         return 0
-    late = distribute(ctx, latest, updating=ctx.deployment)
     if late:
         ctx.log.debug(f"version {latest.version} of the DNS records has not reached {', '.join(item.machine for item in late)}")
     return latest.version
@@ -65,12 +65,8 @@ def withdraw(ctx: Context, instance_ids: Iterable[str]) -> None:
     with ctx.store.transaction(durable=True):
         for vm in leaving:
             ctx.store.vms.update(vm.cid, notes={**vm.notes, LEAVING: True})
-    latest = _renew(ctx)
-    if latest is None:
-        return
-    gone = {vm.cid for vm in leaving}
-    late = distribute(ctx, latest, use_seconds=USE_SECONDS, without=gone)
-    if late:
+    latest, late = _spread(ctx, use_seconds=USE_SECONDS, without={vm.cid for vm in leaving})
+    if latest is not None and late:
         names = "; ".join(f"{item.machine}: {item.reason}" for item in late[:10])
         more = f"; and {len(late) - 10} more" if len(late) > 10 else ""
         ctx.log.warning(
@@ -105,6 +101,18 @@ def catch_up(ctx: Context) -> str:
     for item in late:
         ctx.log.debug(f"{item.machine}: {item.reason}")
     return f"Version {latest.version} of the DNS records: {before - len(late)} machine(s) caught up, {len(late)} behind"
+
+
+def _spread(ctx: Context, **how: Any) -> tuple[DnsVersionRow | None, list[Late]]:
+    """Renew and distribute; once more where machines turn out to have later versions than this director ever made."""
+    latest = _renew(ctx)
+    if latest is None:
+        return None, []
+    late = distribute(ctx, latest, **how)
+    if ctx.store.dns.acknowledged() > latest.version:
+        latest = _renew(ctx) or latest
+        late = distribute(ctx, latest, **how)
+    return latest, late
 
 
 def distribute(
@@ -235,10 +243,13 @@ def _make(ctx: Context) -> None:
     entries, aliases = _entries(ctx), _aliases(ctx)
     content = json.dumps([FORM, dns_records.records(entries, ids, 0, aliases=aliases)], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
-    latest = ctx.store.dns.latest()
-    if (latest is not None and latest.content_digest == digest) or (latest is None and not entries):
+    latest, told = ctx.store.dns.latest(), ctx.store.dns.acknowledged()
+    # Machines that have a later version than this director ever made take only one that is later still.
+    if latest is not None and latest.content_digest == digest and told <= latest.version:
         return
-    row = ctx.store.dns.begin(digest)
+    if latest is None and not entries:
+        return
+    row = ctx.store.dns.begin(digest, after=told)
     blob = ctx.blobs.put(json.dumps(dns_records.records(entries, ids, row.version, aliases=aliases)).encode())
     with ctx.store.transaction():
         ctx.store.blobs.add(BlobRow(blob.id, "dns", blob.sha256, blob.size, blob.sha1))

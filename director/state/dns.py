@@ -26,10 +26,15 @@ class DnsVersionRow:
 class Dns(database.Repository):
     """Source: DNS contract, section 1."""
 
-    def begin(self, content_digest: str) -> DnsVersionRow:
-        """Draw the next version. Not seen by `latest` before `publish`, since the blob carries the number inside."""
+    def begin(self, content_digest: str, *, after: int = 0) -> DnsVersionRow:
+        """Draw the next version, a higher one than `after`. Not seen by `latest` before `publish`, since the blob carries the number."""
         now = self._db.clock()
-        number = self._insert(_table, {"blob_id": "", "digest": "", "content_digest": content_digest, "created_at": now})
+        row = {"blob_id": "", "digest": "", "content_digest": content_digest, "created_at": now}
+        with self._db.write():
+            number = self._insert(_table, row)
+            if number <= after:
+                self._delete(_table, _table.c.version == number)
+                number = self._insert(_table, {**row, "version": after + 1})
         return DnsVersionRow(number, "", "", content_digest, now)
 
     def publish(self, version: int, blob_id: str, digest: str) -> None:
@@ -53,6 +58,10 @@ class Dns(database.Repository):
         """The instance's machine has written this version. An older one than it had changes nothing."""
         table = tables.instances
         self._change(table, (table.c.id == instance_id) & (table.c.dns_version < version), {"dns_version": version})
+
+    def acknowledged(self) -> int:
+        """The newest version that any machine has, 0 for none. Of a director restored from an old copy it may be one that it never made."""
+        return int(self._value(sa.select(sa.func.max(tables.instances.c.dns_version))) or 0)
 
     def forget_acknowledgement(self, instance_id: str) -> None:
         """The instance has a new machine that has no records yet."""

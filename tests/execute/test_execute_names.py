@@ -174,3 +174,19 @@ def test_those_who_wait_for_their_turn_make_one_version_together(deployed: World
         thread.join(20)
     assert len(made) == 4
     assert publishing.begun == before + 1
+
+
+def test_a_director_restored_from_an_old_copy_goes_on_behind_what_machines_have(deployed: World) -> None:
+    """They would take nothing older, and be right."""
+    for machine in deployed.fleet.machines.values():
+        machine.dns_version = 500
+    ctx = context(deployed)
+    row = deployed.store.instances.at("app", "web", 1)
+    gone = deployed.machine("web", 1)
+    dns.withdraw(ctx, [row.id])
+    others = [machine for machine in deployed.fleet.machines.values() if machine is not gone]
+    assert {machine.dns_version for machine in others} == {501}
+    assert all(agent_ids(deployed)[gone.cid] not in named(machine) for machine in others)
+    assert dns.publish(ctx) == 501
+    dns.take_back(ctx, "app")
+    assert dns.publish(ctx) == 502
