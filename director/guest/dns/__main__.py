@@ -50,9 +50,6 @@ def _arguments() -> argparse.ArgumentParser:
     explain.add_argument("type", nargs="?", default="A")
     queries = commands.add_parser("log-queries", help="write questions to the log for a while")
     queries.add_argument("--seconds", type=float, default=LOG_SECONDS)
-    watch = commands.add_parser("watch", help="tell again and again how this machine is; the resolver starts this itself")
-    watch.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="between two runs of a job's script")
-    watch.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="how long a job's script may take")
     for command in (explain, queries):
         command.add_argument("--config", help="the settings of the running resolver")
         command.add_argument("--control", metavar="PATH", help="its Unix socket, where no settings are given")
@@ -137,12 +134,6 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if records.warnings else 0
 
 
-def _watch(arguments: argparse.Namespace) -> int:
-    from .local import watch  # Nothing that the resolver itself needs.
-
-    return watch.run(arguments.interval, arguments.timeout)
-
-
 def _explain(arguments: argparse.Namespace) -> int:
     return _show(arguments, "/explain?name=%s&type=%s" % (quote(arguments.name), quote(arguments.type)), "GET")
 
@@ -165,7 +156,6 @@ def _show(arguments: argparse.Namespace, page: str, method: str) -> int:
 
 COMMANDS: Tuple[Tuple[str, Callable[[argparse.Namespace], int]], ...] = (
     ("serve", _serve), ("release", _release), ("check", _check), ("explain", _explain), ("log-queries", _log_queries),
-    ("watch", _watch),
 )
 
 

@@ -1,6 +1,7 @@
 """The program beside the resolver: looks twice a second, writes a line when something changed, and every few seconds to show that it lives.
 
-It ends when the resolver does, which it sees by its standard input.
+`python3 -m bosh_dns.local.watch INTERVAL TIMEOUT`, in seconds, of jobs' scripts. It loads nothing else of the resolver, since it would be
+half as large again. It ends when the resolver does, which it sees by its standard input.
 """
 
 from __future__ import annotations
@@ -58,3 +59,7 @@ def run(interval: float, patience: float, out: TextIO = sys.stdout, places: Plac
         return 0
     finally:
         jobs.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run(float(sys.argv[1]), float(sys.argv[2])))

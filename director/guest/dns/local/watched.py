@@ -112,5 +112,4 @@ class Watched:
 
 def command(interval: float, patience: float) -> List[str]:
     """How the program is started: with this Python, from where this package lies."""
-    package = __name__.rpartition(".local.")[0]
-    return [sys.executable, "-m", package, "watch", "--interval", str(interval), "--timeout", str(patience)]
+    return [sys.executable, "-m", "%s.watch" % __name__.rpartition(".")[0], str(interval), str(patience)]
