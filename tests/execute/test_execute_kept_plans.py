@@ -22,6 +22,7 @@ from director.plan.explain import explain
 from director.plan.model import Provider
 from director.plan.planfile import PlanFile
 from director.render.renderer import Renderer
+from director.state import Store
 from director.state.addresses import AddressRow
 from director.state.stemcells import StemcellRow
 from director.tasks import operations
@@ -222,9 +223,11 @@ def test_a_killed_director_goes_on_with_the_plan(deployed: World, tmp_path: Path
 
 def test_another_directors_seal_does_not_open(world: World) -> None:
     kept = plan(world)
-    world.vault = Vault(world.store, world.folder / "other.key", director_name="test")
+    other = Store(world.folder / "other.db")  # a database knows its key: another one belongs to another
+    world.vault = Vault(other, world.folder / "other.key", director_name="test")
     with pytest.raises(UsageError, match="cannot be opened"):
         kept_plans.opened(world.context, kept)
+    other.close()
 
 
 def test_a_plan_with_another_manifest_put_in_is_refused(world: World) -> None:
