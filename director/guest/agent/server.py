@@ -10,7 +10,6 @@ import queue
 import sys
 import threading
 import time
-import traceback
 from typing import IO, Any, Dict, Iterable, Mapping, Optional
 
 from .actions import ACTIONS
@@ -142,6 +141,8 @@ def error_of(error: Exception) -> Tree:
         if "No space left on device" in error.message + error.output:
             return {"message": "No space left on the machine's disk: %s" % error.message, "kind": "disk_full", "output": error.output}
         return {"message": error.message, "kind": error.kind, "output": error.output}
+    import traceback  # a defect is rare, and this is a tenth of the agent's start
+
     return {"message": "%s: %s" % (type(error).__name__, error), "kind": "internal", "output": traceback.format_exc()[-4000:]}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Callable, Dict, NamedTuple
 
 from ..errors import InvalidArguments
@@ -23,10 +22,11 @@ class Action(NamedTuple):
 
     def call(self, call: Call, arguments: Dict[str, Any]) -> Any:
         """Run it. Raises InvalidArguments when the arguments do not fit."""
-        try:
-            inspect.signature(self.run).bind(call, **arguments)
-        except TypeError as error:
-            raise InvalidArguments("Arguments do not fit the action: %s" % error) from error
         if self.cancellable:
             call.check()
-        return self.run(call, **arguments)
+        try:
+            return self.run(call, **arguments)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # from inside the action
+            raise InvalidArguments("Arguments do not fit the action: %s" % error) from error
