@@ -60,7 +60,7 @@ unit: setup ## unit tests: fast, no machines
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "not e2e and not walk" tests
 
 .PHONY: walks
-walks: setup ## the director killed at every point, random histories, every row of a sweep: in memory, minutes
+walks: setup ## the director killed at every point, random histories, property tests, every row of a sweep: in memory, minutes
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "walk and not e2e" tests
 
 .PHONY: test-e2e
