@@ -13,9 +13,12 @@ import corpus_director
 import corpus_kit
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def director(tmp_path_factory: pytest.TempPathFactory) -> Iterator[corpus_director.Director]:
-    """With the stub releases, stemcell and a cloud config that cf-deployment needs."""
+    """With the stub releases, stemcell and a cloud config that cf-deployment needs.
+
+    It listens to all loggers, so it goes with its module.
+    """
     if not corpus_kit.CORPUS.exists():
         pytest.skip("the corpus is not beside the project: ../shared/corpus is missing")
     folder = tmp_path_factory.mktemp("corpus")
