@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from director.state.columns import Numbers, Strings
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -17,32 +19,6 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-
-class Strings(sa.types.TypeDecorator[tuple[str, ...]]):
-    """A tuple of texts, kept as a JSON array."""
-
-    impl = sa.JSON
-    cache_ok = True
-
-    def process_bind_param(self, value: tuple[str, ...] | None, dialect: sa.Dialect) -> list[str]:
-        return list(value or ())
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> tuple[str, ...]:
-        return tuple(value or ())
-
-
-class Numbers(sa.types.TypeDecorator[tuple[int, ...]]):
-    """A tuple of integers, kept as a JSON array."""
-
-    impl = sa.JSON
-    cache_ok = True
-
-    def process_bind_param(self, value: tuple[int, ...] | None, dialect: sa.Dialect) -> list[int]:
-        return list(value or ())
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> tuple[int, ...]:
-        return tuple(value or ())
 
 
 def _key() -> sa.Column[Any]:
