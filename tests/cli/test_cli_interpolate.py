@@ -37,6 +37,7 @@ def read(text: str) -> Any:
     return yaml.load(text, Loader=Loader)
 
 
+@pytest.mark.walk
 @pytest.mark.skipif(not ROWS, reason="the corpus is not at ../shared/corpus")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row["args"]) or "none")
 def test_a_recorded_answer(offline: Cli, monkeypatch: pytest.MonkeyPatch, row: dict[str, Any]) -> None:

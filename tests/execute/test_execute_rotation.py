@@ -17,6 +17,8 @@ from variables_world import RELEASE, manifest, on
 from director.errors import CaissonError, ConflictError
 from director.execute import delete, rotate, states
 
+pytestmark = pytest.mark.walk
+
 ROOT = "/test/app/root"
 NAME = "leaf.internal"
 VARIABLES = [
