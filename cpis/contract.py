@@ -7,6 +7,7 @@
     +-- Throttled     too many requests                        temporary
     +-- Denied        credentials missing, wrong or not enough
     +-- Unavailable   the cloud cannot be reached or is faulty temporary
+    +-- NoCapacity    the zone has no such machine left now    temporary
     +-- Invalid       an argument is wrong
     +-- NotSupported  this cloud cannot do that; the caller takes another way
 
@@ -32,10 +33,13 @@ class CpiError(Exception):
 
     def __init__(
         self, message: str, *, resource: str = "", request_id: str = "", limit: str = "", used: str = "",
-        suggestion: str = "", retry_after_seconds: float | None = None,
+        suggestion: str = "", retry_after_seconds: float | None = None, code: str = "", kind: str = "",
     ) -> None:
+        """`message` holds the cloud's own words, `code` its name for the error; `kind` is what `resource` is (vm, disk, network ...)."""
         super().__init__(message)
         self.message = message
+        self.code = code
+        self.kind = kind
         self.resource = resource
         self.request_id = request_id
         self.limit = limit
@@ -68,6 +72,12 @@ class Denied(CpiError):
 
 class Unavailable(CpiError):
     """The cloud does not answer as it should."""
+
+    temporary = True
+
+
+class NoCapacity(CpiError):
+    """The cloud is well and the account may, but there is no such machine left in the zone now."""
 
     temporary = True
 
