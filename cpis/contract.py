@@ -20,8 +20,8 @@ Source of the method list: the CPI v2 contract.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 Properties = Mapping[str, Any]
 
@@ -200,6 +200,57 @@ class Checked(Protocol):
 
     def check(self) -> None:
         """Raises Denied, Unavailable with everything that is missing and what to do about it."""
+
+CheckKind = Literal["configuration", "reach", "authenticate", "permission", "quota", "image", "network", "storage", "clock"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing that `caisson cloud check` looked at. `name` says what (`ec2:RunInstances`, `subnet subnet-1`).
+
+    `ok` is None when it cannot be told without making something; `detail` then says why, else what was found, in the
+    cloud's own words. `suggestion` is the next step when it is not well.
+    """
+
+    name: str
+    kind: CheckKind
+    ok: bool | None
+    detail: str = ""
+    suggestion: str = ""
+
+    @classmethod
+    def failed(cls, name: str, kind: CheckKind, error: CpiError) -> Check:
+        """The check whose question was answered with this error."""
+        words = f"{error.message} (request {error.request_id})" if error.request_id else error.message
+        return cls(name, kind, False, words, error.suggestion)
+
+
+@dataclasses.dataclass(frozen=True)
+class Uses:
+    """What a cloud config and the stemcells name of this cloud, for a check: cloud_properties of each kind, and images' CIDs.
+
+    Keys of the mappings are the names in the cloud config (`default`; a subnet's is `NETWORK/CIDR`). All empty: only the
+    CPI's own configuration is looked at.
+    """
+
+    azs: Mapping[str, Properties] = dataclasses.field(default_factory=dict)
+    networks: Mapping[str, Properties] = dataclasses.field(default_factory=dict)
+    vm_types: Mapping[str, Properties] = dataclasses.field(default_factory=dict)
+    disk_types: Mapping[str, Properties] = dataclasses.field(default_factory=dict)
+    stemcell_cids: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class CloudChecker(Protocol):
+    """A CPI that can look, for `caisson cloud check`, whether all is there that it will need."""
+
+    def checks(self, uses: Uses) -> Iterable[Check]:
+        """One check after the other, each as soon as it is known: reach and authenticate first, and nothing after these failed.
+
+        Makes, changes and deletes nothing (dry runs, reads and policy questions only). A `CpiError` becomes a failed check
+        (`Check.failed`), it is never raised.
+        """
+
 
 
 @dataclasses.dataclass(frozen=True)
