@@ -121,12 +121,16 @@ class Login:
     """How the first SSH connection is made: the machine gets this user with this key, and shows this host key.
 
     `public_key` and `host_public_key` are OpenSSH lines without comment; `host_private_key` is an OpenSSH PEM text and secret.
+
+    `agent_settings` is for machines whose image has a BOSH agent and that belong to a BOSH director: a JSON text, secret, which is then the
+    user data as it is, in the place of our cloud-config (at the place where BOSH's CPI of that cloud puts it). The keys may be empty then.
     """
 
     user: str
     public_key: str
     host_public_key: str
     host_private_key: str = dataclasses.field(repr=False)
+    agent_settings: str = dataclasses.field(default="", repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +205,7 @@ class Checked(Protocol):
     def check(self) -> None:
         """Raises Denied, Unavailable with everything that is missing and what to do about it."""
 
+
 CheckKind = Literal["configuration", "reach", "authenticate", "permission", "quota", "image", "network", "storage", "clock"]
 
 
@@ -250,7 +255,6 @@ class CloudChecker(Protocol):
         Makes, changes and deletes nothing (dry runs, reads and policy questions only). A `CpiError` becomes a failed check
         (`Check.failed`), it is never raised.
         """
-
 
 
 @dataclasses.dataclass(frozen=True)
