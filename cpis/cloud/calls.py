@@ -1,0 +1,100 @@
+"""One request to a cloud, tried as often as its kind of failure allows. Source: CPI contract, section 4.2."""
+
+from __future__ import annotations
+
+import logging
+import random as randomness
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from cpis.cloud.faults import NOT_SENT
+from cpis.cloud.limits import Limiter
+from cpis.contract import CpiError, Denied, Throttled, Unavailable
+
+Result = TypeVar("Result")
+
+PATIENCE_SECONDS = 900.0
+_LONGEST_WAIT_SECONDS = 32.0
+_FIRST_WAIT_SECONDS = 0.5
+_TRIES = 10
+
+log = logging.getLogger("cpis")
+
+
+class Caller:
+    """`explain(what, exception)` gives our error for what a library raised. `renew(error)` is asked once per call after a Denied: it gets
+    new credentials and answers True, or False when there are none to get. Safe to use from many threads.
+    """
+
+    def __init__(
+        self, limiter: Limiter, explain: Callable[[str, Exception], CpiError], *, renew: Callable[[Denied], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        self._limiter = limiter
+        self._explain = explain
+        self._renew = renew
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random
+
+    def __call__(
+        self, what: str, action: Callable[[], Result], *, family: str = "read", cost: float = 1.0, repeatable: bool = True,
+        also: Callable[[CpiError], bool] | None = None, patience: float = PATIENCE_SECONDS,
+    ) -> Result:
+        """The answer of `action`, called under the family's limit.
+
+        Refusals for the rate are waited out. Unavailable is tried again (ten times at most) when `repeatable`, or when the request never
+        left; a request whose repetition could make a second thing is not repeatable. `also` names errors that pass by themselves
+        (not there yet, still busy). All of it ends after `patience` seconds with the last error. Raises CpiError.
+        """
+        started = self._clock()
+        renewed = False
+
+        def attempt() -> Result:
+            self._limiter.take(family, cost)
+            try:
+                answer = action()
+            except Exception as error:
+                explained = self._explain(what, error)
+                if isinstance(explained, Throttled):
+                    self._limiter.throttled(family, explained.retry_after_seconds)
+                raise explained from error
+            self._limiter.succeeded(family)
+            return answer
+
+        def again(error: BaseException) -> bool:
+            nonlocal renewed
+            if isinstance(error, Throttled):
+                return True
+            if isinstance(error, Unavailable) and (repeatable or error.code == NOT_SENT):
+                return True
+            if isinstance(error, Denied) and self._renew is not None and not renewed:
+                renewed = True
+                return self._renew(error)
+            return also is not None and isinstance(error, CpiError) and also(error)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.retry_after_seconds if isinstance(error, CpiError) else None
+            if asked is not None:
+                return asked * (1 + 0.1 * self._random()) + 0.1 * self._random()
+            most = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0**state.attempt_number)
+            return most * (0.5 + 0.5 * self._random())
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, Unavailable) and state.attempt_number >= _TRIES:
+                return True
+            return self._clock() - started + state.upcoming_sleep > patience
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            log.info("%s: try %d failed (%s), again in %.1f s", what, state.attempt_number, error, state.upcoming_sleep)
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(again), wait=wait, stop=stop, sleep=self._sleep, before_sleep=tell, reraise=True)
+        return retrying(attempt)
