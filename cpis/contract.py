@@ -116,6 +116,12 @@ class Network:
     cloud_properties: Properties = dataclasses.field(default_factory=dict)
 
 
+def dialled(networks: Sequence[Network]) -> str:
+    """The address under which a machine is reached: that of its default gateway's network, else of the first that is no vip."""
+    inside = [network for network in networks if network.type != "vip"]
+    return next((network.ip for network in inside if "gateway" in network.default), inside[0].ip if inside else "")
+
+
 @dataclasses.dataclass(frozen=True)
 class Login:
     """How the first SSH connection is made: the machine gets this user with this key, and shows this host key.

@@ -210,7 +210,7 @@ class FakeCpi:
                 shapes = [dataclasses.asdict(network) for network in networks]
                 made = self._make("vm", request.token, shape, request.metadata, power="on", networks=shapes)
             networks = tuple(_network(shape) for shape in made["networks"])
-        return Vm(made["cid"], networks, networks[0].ip)
+        return Vm(made["cid"], networks, contract.dialled(networks))
 
     def _check(self, request: VmRequest) -> None:
         self._get("stemcell", request.stemcell_cid)
@@ -219,6 +219,9 @@ class FakeCpi:
         unknown = sorted(set(request.cloud_properties) - _VM_KEYS)
         if unknown:
             raise Invalid(f"unknown cloud property '{unknown[0]}'", suggestion=f"known: {', '.join(sorted(_VM_KEYS))}")
+        wrong = sorted(key for key, value in request.cloud_properties.items() if isinstance(value, (dict, list)))
+        if wrong:
+            raise Invalid(f"the cloud property '{wrong[0]}' must be one value, not {request.cloud_properties[wrong[0]]!r}")
         if not any(network.type != "vip" for network in request.networks):
             raise Invalid("a machine needs a manual or dynamic network")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cpis.conformance.bench import Bench, Case, Site
+from cpis.conformance.bench import Bench, Case, NotApplicable, OtherZone, Site
 from cpis.conformance.cases import CASES
 from cpis.conformance.suite import Outcome, check
 
-__all__ = ["CASES", "Bench", "Case", "Outcome", "Site", "check"]
+__all__ = ["CASES", "Bench", "Case", "NotApplicable", "OtherZone", "Outcome", "Site", "check"]

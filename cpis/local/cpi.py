@@ -294,6 +294,8 @@ class LocalCpi:
         with self._locked(cid, snapshot):
             self._disk(cid)
             known = self._snapshot_records.get(snapshot)
+            if known is not None and known["disk"] != cid:
+                raise Conflict(f"the token '{token}' has made a snapshot of {known['disk']}", resource=snapshot)
             if known is not None and known["state"] == "made":
                 return snapshot
             record = {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from cpis.contract import Conflict, CpiError, Invalid, Network, NotFound, Unavailable, Vm, VmRequest
+from cpis.contract import Conflict, CpiError, Invalid, Network, NotFound, Unavailable, Vm, VmRequest, dialled
 from cpis.local import disks
 from cpis.local.host import Host, ensure_kernel_limits
 from cpis.local.launch import Launch, script
@@ -93,7 +93,7 @@ class Vms:
 
     def vm(self, record: Record) -> Vm:
         networks = tuple(network_of(shape) for shape in record["networks"])
-        return Vm(record["cid"], networks, networks[0].ip)
+        return Vm(record["cid"], networks, dialled(networks))
 
     def _reserve(self, cid: str, request: VmRequest, image: Path, properties: VmProperties) -> Record:
         """Write the record with all addresses, none of which another machine has."""
