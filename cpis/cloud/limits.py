@@ -101,13 +101,16 @@ class Limiter:
         return self._buckets[family].per_second
 
 
-_shared: dict[str, Limiter] = {}
+_shared: dict[tuple[str, Callable[[], float], Callable[[float], None]], Limiter] = {}
 _shared_lock = threading.Lock()
 
 
-def shared(key: str, families: Mapping[str, Rate]) -> Limiter:
-    """The one limiter of this process for an account and region (`key`), made at the first call."""
+def shared(
+    key: str, families: Mapping[str, Rate], *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+) -> Limiter:
+    """The one limiter of this process for an account and region (`key`), made at the first call. A CPI passes on the clock and
+    sleep that it was given: another time is another limiter."""
     with _shared_lock:
-        if key not in _shared:
-            _shared[key] = Limiter(families)
-        return _shared[key]
+        if (key, clock, sleep) not in _shared:
+            _shared[key, clock, sleep] = Limiter(families, clock=clock, sleep=sleep)
+        return _shared[key, clock, sleep]

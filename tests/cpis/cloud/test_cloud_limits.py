@@ -132,3 +132,12 @@ def test_one_limiter_for_an_account() -> None:
     rates = {"read": Rate(1.0, 1.0)}
     assert shared("account/region-1", rates) is shared("account/region-1", rates)
     assert shared("account/region-1", rates) is not shared("account/region-2", rates)
+
+
+def test_another_time_is_another_limiter() -> None:
+    """What a test makes wait in its own time must not slow down others."""
+    rates, time = {"read": Rate(1.0, 1.0)}, Time()
+    sleep = time.sleep
+    own = shared("account/region-1", rates, clock=time, sleep=sleep)
+    assert own is shared("account/region-1", rates, clock=time, sleep=sleep)
+    assert own is not shared("account/region-1", rates)
