@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
@@ -34,6 +35,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "any": (object,),
 }
 _WITH_ARTICLE = {"integer": "an integer"}
+_PLACEHOLDER = re.compile(r"\(\(.+\)\)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,10 @@ class Key:
         rest = {key: entry[key] for key in ("description", "default", "example", "note", "required", "secret", "open") if key in entry}
         return cls(name, types, keys=inner, items=items, values=tuple(entry.get("values", ())), **rest)
 
-    def wrongs(self, value: Any, path: str) -> Iterator[tuple[str, str]]:
+    def wrongs(self, value: Any, path: str, *, templated: bool = False) -> Iterator[tuple[str, str]]:
         """What is wrong with a value (and what to do), at its path."""
+        if templated and isinstance(value, str) and _PLACEHOLDER.fullmatch(value):
+            return
         if not any(_is(value, kind) for kind in self.types):
             wanted = " or ".join(_WITH_ARTICLE.get(kind, f"a {kind}") for kind in self.types)
             yield f"'{path}' must be {wanted}, not {_shown(value, self)}", ""
@@ -78,19 +82,21 @@ class Key:
             known = [str(item) for item in self.values]
             yield f"'{path}' must be one of {', '.join(known)}, not {_shown(value, self)}", _nearest(str(value), known)
         if isinstance(value, Mapping) and (self.keys or not self.open) and "hash" in self.types:
-            yield from wrongs_of(self.keys, value, f"{path}.", open_=self.open)
+            yield from wrongs_of(self.keys, value, f"{path}.", open_=self.open, templated=templated)
         if isinstance(value, list | tuple) and self.items is not None:
             for number, item in enumerate(value):
-                yield from self.items.wrongs(item, f"{path}[{number}]")
+                yield from self.items.wrongs(item, f"{path}[{number}]", templated=templated)
 
 
-def wrongs_of(keys: tuple[Key, ...], properties: Mapping[Any, Any], prefix: str = "", *, open_: bool = False) -> Iterator[tuple[str, str]]:
+def wrongs_of(
+    keys: tuple[Key, ...], properties: Mapping[Any, Any], prefix: str = "", *, open_: bool = False, templated: bool = False,
+) -> Iterator[tuple[str, str]]:
     """All that is wrong with a hash, with a suggestion each."""
     known = {key.name: key for key in keys}
     for name, value in properties.items():
         if name in known:
             if value is not None:
-                yield from known[name].wrongs(value, f"{prefix}{name}")
+                yield from known[name].wrongs(value, f"{prefix}{name}", templated=templated)
         elif not open_:
             yield f"unknown key '{prefix}{name}'", _nearest(str(name), known)
     for key in keys:
@@ -123,10 +129,11 @@ class Schema:
         sections = {name: tuple(Key.read(key, entry) for key, entry in (document.get(name) or {}).items()) for name in SECTIONS}
         return Schema(cloud, sections)
 
-    def check(self, section: str, properties: Properties) -> dict[str, Any]:
+    def check(self, section: str, properties: Properties, *, templated: bool = False) -> dict[str, Any]:
         """The properties without nulls and with the defaults. Raises Invalid with everything that is wrong.
 
         A machine's may have the keys of an AZ, since the director merges those under its own. A CPI config's may have what directors add.
+        In `templated` properties a `((placeholder))` may stand for any value.
         """
         keys = self.sections[section]
         if section == "vm_type":
@@ -134,7 +141,7 @@ class Schema:
             keys = (*keys, *(dataclasses.replace(key, required=False) for key in self.sections["az"] if key.name not in own))
         ours = OURS if section == "cpi" else ()
         given = {key: value for key, value in properties.items() if key not in ours}
-        found = list(wrongs_of(keys, given))
+        found = list(wrongs_of(keys, given, templated=templated))
         if found:
             suggestions = dict.fromkeys(suggestion for _, suggestion in found if suggestion)
             raise Invalid(

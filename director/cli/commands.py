@@ -29,6 +29,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Deployments", (
         Entry("deploy", "deploy", "Create or update a deployment", ("d",)),
         Entry("plan", "plan", "Show what a deploy would do, and keep it for `deploy --plan`"),
+        Entry("portability", "portability", "Show whether a deployment runs on other clouds, here"),
         Entry("deployments", "deployments", "List deployments", ("ds", "deps")),
         Entry("deployment", "deployment", "Show one deployment", ("dep",)),
         Entry("manifest", "manifest", "Show the manifest last deployed", ("man",)),

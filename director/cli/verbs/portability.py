@@ -1,0 +1,125 @@
+"""`portability`: whether a deployment runs on several clouds, without a director and without touching a cloud."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from director.cli import templates
+from director.cli.session import Session
+from director.cli.verb import verb
+from director.errors import UsageError
+
+if TYPE_CHECKING:
+    from director.portability.model import Report
+    from director.portability.offer import Offer
+
+_LOOKS = {"ok": "good", "note": "", "differs": "warn", "unknown": "warn", "missing": "bad"}
+_FINDINGS = ("Cloud", "Topic", "Need", "State", "What", "What to do")
+
+
+@verb(examples=(
+    "caisson portability manifests/foundation.yml --cloud-config aws.yml --cloud-config gcp.yml",
+    "caisson portability app.yml --cloud-config openstack=lab/cloud.yml --cloud-config local=here.yml --html report.html",
+    "caisson portability app.yml --cloud-config aws.yml -l aws-vars.yml --json",
+))
+@click.argument("manifest", metavar="MANIFEST")
+@click.option("--cloud-config", "configs", multiple=True, required=True, metavar="[CPI=]PATH",
+              help="A cloud config; its CPI is told by the file's name, or given before the path. May be given again")
+@templates.options
+@click.option("--details", is_flag=True, help="Show what each cloud gives, not only whether it does")
+@click.option("--html", "page", default="", metavar="FILE", help="Write the report as a page")
+@click.option("--report", "document", default="", metavar="FILE", help="Write the report as JSON")
+@click.option("--strict", is_flag=True, help="Differences, and what only the cloud knows, count as failures")
+def command(
+    session: Session, manifest: str, configs: tuple[str, ...], details: bool, page: str, document: str, strict: bool,
+    sources: templates.Sources,
+) -> int:
+    """Show what a deployment needs, and whether each cloud config gives it.
+
+    Sizes are compared with those of the first cloud config. Exit code 1 when something is missing on a cloud (with --strict: or differs,
+    or is known to the cloud only).
+    """
+    from director.portability import report as written
+    from director.portability.study import study
+
+    report = study(*_read(manifest, configs, sources))
+    if page:
+        _write(page, written.to_html(report))
+    if document:
+        _write(document, json.dumps(written.to_json(report), indent=2) + "\n")
+    _show(session, report, details)
+    bad = {"missing", "differs", "unknown"} if strict else {"missing"}
+    return 1 if any(row.state in bad for row in report.rows) else 0
+
+
+def _read(manifest: str, configs: tuple[str, ...], sources: templates.Sources) -> tuple[str, list[Offer]]:
+    from cpis.contract import Invalid
+    from cpis.portable import facts
+    from director.manifest.parse import check_body
+    from director.portability.offer import Offer
+
+    deployment = templates.evaluate(manifest, sources)
+    values = templates.Sources(sources.values, sources.value_files, sources.files, sources.prefixes)
+    offers: list[Offer] = []
+    for text in configs:
+        cpi, label, path = _named(text)
+        try:
+            known = facts(cpi)
+        except Invalid as error:
+            raise UsageError(f"--cloud-config {text}: {error.message}", suggestion=error.suggestion) from error
+        while any(offer.label == label for offer in offers):
+            label += "'"
+        offers.append(Offer.read(label, known, templates.evaluate(path, values).document, deployment.document))
+    return check_body(deployment.document), offers
+
+
+def _named(text: str) -> tuple[str, str, str]:
+    """CPI, label and path of `[CPI=]PATH`. Raises UsageError when the name of the file tells no CPI."""
+    from cpis.portable import known
+
+    cpi, given, path = text.partition("=")
+    if given:
+        return cpi, cpi, path
+    stem = pathlib.PurePath(text).stem
+    found = [name for name in known() if name in re.split(r"[^a-z0-9]+", stem.lower())]
+    if len(found) != 1:
+        raise UsageError(
+            f"The name of '{text}' does not tell which CPI it is for",
+            suggestion=f"Say it: --cloud-config CPI={text}, where CPI is one of {', '.join(known())}.")
+    return found[0], stem, text
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        pathlib.Path(path).expanduser().write_text(text)
+    except OSError as error:
+        raise UsageError(f"The file '{path}' cannot be written: {error.strerror}", suggestion="Check the path.") from error
+
+
+def _show(session: Session, report: Report, details: bool) -> None:
+    from director.cli.tables import Cell, Table
+    from director.portability.report import total_text, word
+
+    def cell(row: int, label: str) -> Cell:
+        verdict = report.rows[row].verdicts.get(label)
+        if verdict is None:
+            return Cell("")
+        return Cell(f"{word(verdict.state)} {verdict.text}".strip() if details else word(verdict.state), _LOOKS[verdict.state])
+
+    clouds = list(report.clouds)
+    rows = tuple((row.topic, row.need, *(cell(number, label) for label in clouds)) for number, row in enumerate(report.rows))
+    session.ui.table(Table("portability", ("Topic", "The deployment needs", *clouds), rows, fill_first=False))
+    findings = tuple(
+        (label, row.topic, row.need, Cell(verdict.state, _LOOKS[verdict.state]), verdict.text, verdict.instead)
+        for label in clouds for row in report.rows if (verdict := row.verdicts.get(label)) is not None and verdict.state != "ok"
+    )
+    if findings:
+        session.ui.table(Table("findings", _FINDINGS, findings))
+    for label, title in report.clouds.items():
+        counts = ", ".join(f"{count} {state}" for state, count in report.counts(label).items())
+        session.ui.line(f"{label} ({title}): {counts}. {total_text(report, label)}".rstrip(), _LOOKS[report.state(label)])

@@ -1,0 +1,101 @@
+"""`portability`: offline, with the texts of files."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+from cli_world import Cli
+
+MANIFEST = """
+name: app
+stemcells: [{alias: default, os: debian-bookworm, version: "1"}]
+releases: [{name: app, version: "1"}]
+update: {canaries: 1, max_in_flight: 1, canary_watch_time: 1, update_watch_time: 1}
+instance_groups:
+- name: web
+  instances: 2
+  azs: [z1, z2]
+  vm_type: small
+  stemcell: default
+  networks: [{name: private}]
+  jobs: [{name: web, release: app}]
+- name: db
+  instances: 1
+  azs: [z1]
+  vm_type: small
+  persistent_disk_type: large
+  stemcell: default
+  networks: [{name: private, static_ips: [10.0.0.20]}]
+  jobs: [{name: db, release: app}]
+"""
+
+CLOUD = """
+azs: [{name: z1}, {name: z2}]
+vm_types: [{name: small, cloud_properties: {cpu: 2, ram: 4096}}]
+disk_types: [{name: large, disk_size: 10240}]
+networks:
+- name: private
+  type: manual
+  subnets:
+  - {range: 10.0.0.0/24, gateway: 10.0.0.1, azs: [z1], static: [10.0.0.20]}
+  - {range: 10.0.1.0/24, gateway: 10.0.1.1, azs: [z2]}
+compilation: {workers: 1, az: z1, vm_type: small, network: private}
+"""
+
+
+@pytest.fixture
+def files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    (tmp_path / "app.yml").write_text(MANIFEST)
+    (tmp_path / "fake.yml").write_text(CLOUD)
+    (tmp_path / "lab.yml").write_text(CLOUD.replace("[{name: z1}, {name: z2}]", "[{name: z1}]"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("files")
+def test_a_deployment_that_runs_everywhere(offline: Cli) -> None:
+    found = offline.ok("portability", "app.yml", "--cloud-config", "fake.yml", "--tty")
+    assert "3 machines, 6 cores, 12 GiB, disks 10 GiB" in found.out
+
+
+def test_what_is_missing_fails_and_is_written_down(offline: Cli, files: pathlib.Path) -> None:
+    found = offline(
+        "portability", "app.yml", "--cloud-config", "fake.yml", "--cloud-config", "gcp=lab.yml", "--json",
+        "--html", "r.html", "--report", "r.json")
+    assert found.code == 1
+    tables = {table["Content"]: table for table in found.json["Tables"]}
+    assert tables["portability"]["Header"]["gcp"] == "gcp"
+    assert any(row["state"] == "missing" and row["cloud"] == "gcp" for row in tables["findings"]["Rows"])
+    assert (files / "r.html").read_text().startswith("<!doctype html>")
+    assert json.loads((files / "r.json").read_text())["state"] == "missing"
+
+
+def test_strict_counts_differences(offline: Cli, files: pathlib.Path) -> None:
+    (files / "wide.yml").write_text(CLOUD.replace("ram: 4096", "ram: 8192"))
+    arguments = ["portability", "app.yml", "--cloud-config", "fake.yml", "--cloud-config", "fake=wide.yml"]
+    assert offline(*arguments).code == 0
+    assert offline(*arguments, "--strict").code == 1
+
+
+def test_variables_fill_cloud_configs_too(offline: Cli, files: pathlib.Path) -> None:
+    (files / "fake.yml").write_text(CLOUD.replace("disk_size: 10240", "disk_size: ((size))"))
+    assert "disks 2 GiB" in offline.ok("portability", "app.yml", "--cloud-config", "fake.yml", "-v", "size=2048", "--tty").out
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cloud-config", "lab.yml"], "does not tell which CPI"),
+        (["--cloud-config", "azur=lab.yml"], "Did you mean 'azure'?"),
+        (["--cloud-config", "fake=nowhere.yml"], "cannot be read"),
+        (["--cloud-config", "fake=fake.yml", "--html", "no/such/r"], "cannot be written"),
+        ([], "--cloud-config"),
+    ],
+)
+def test_bad_arguments(offline: Cli, arguments: list[str], message: str) -> None:
+    found = offline("portability", "app.yml", *arguments)
+    assert found.code == 1
+    assert message in found.err
