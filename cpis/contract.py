@@ -155,13 +155,26 @@ class VmRequest:
 
 
 @dataclasses.dataclass(frozen=True)
+class DiskHint:
+    """Where the guest finds an attached disk: a device path, or the ids by which it is looked up."""
+
+    path: str = ""
+    lun: str = ""
+    id: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Vm:
-    """A machine that runs. `networks` is the request's, with what the cloud assigned; `ssh_address` is where to dial."""
+    """A machine that runs. `networks` is the request's, with what the cloud assigned; `ssh_address` is where to dial.
+
+    `ephemeral_disk` tells where the guest finds the disk for `/var/vcap/data`; None when that is on the root disk.
+    """
 
     cid: str
     networks: tuple[Network, ...]
     ssh_address: str
     ssh_port: int = 22
+    ephemeral_disk: DiskHint | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,15 +186,6 @@ class DiskRequest:
     cloud_properties: Properties = dataclasses.field(default_factory=dict)
     vm_cid: str = ""
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class DiskHint:
-    """Where the guest finds an attached disk: a device path, or the ids by which it is looked up."""
-
-    path: str = ""
-    lun: str = ""
-    id: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

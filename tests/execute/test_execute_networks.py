@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from fakes import Machine, World, rendered
+from small_world import MANIFEST as SMALL
 
+from cpis.contract import DiskHint
 from director.errors import AgentError
 
 CLOUD = """
@@ -138,3 +141,12 @@ def test_a_director_that_died_after_the_machine_was_made_finds_its_address(cloud
     assert content(twin.machine("web")) == shown(twin)
     nothing_to_do(twin, MANIFEST)
     twin.close()
+
+
+def test_the_machine_learns_where_its_ephemeral_disk_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cloud made one: it is for /var/vcap/data, so the agent must know it from the first contact on."""
+    made = world.cloud.create_vm
+    monkeypatch.setattr(
+        world.cloud, "create_vm", lambda request: dataclasses.replace(made(request), ephemeral_disk=DiskHint(path="/dev/sdb")))
+    world.deploy(SMALL)
+    assert {machine.settings["disks"]["ephemeral"]["path"] for machine in world.fleet.machines.values()} == {"/dev/sdb"}

@@ -96,7 +96,7 @@ def order_vm(ctx: Context, token: str, wish: VmWish) -> VmRow:
             cid=made.cid, token=token, deployment=wish.deployment, agent_id=wish.agent_id, instance_id=wish.instance_id or None,
             cpi=wish.cpi, active=not wish.spare, az=wish.az, stemcell_name=wish.stemcell_name, stemcell_version=wish.stemcell_version,
             address=made.ssh_address, ssh_port=made.ssh_port, ssh_user=LOGIN_USER, host_public_key=host_key.public_line,
-            networks=[dataclasses.asdict(network) for network in made.networks], notes={"made": wish.applied} if wish.spare else {},
+            networks=[dataclasses.asdict(network) for network in made.networks], notes=_notes(wish, made),
         ))
         if wish.instance_id and not wish.spare:
             # Together with the machine: a director that dies now must not believe that the new machine is the old one.
@@ -147,7 +147,14 @@ def settings_of(ctx: Context, vm: VmRow) -> dict[str, Any]:
         entry["netmask"] = settings.netmask(network["ip"], int(network["prefix_length"]))
         entry["dns"] = list(network["dns"]) or list(ctx.director.recursors)
         networks[network["name"]] = entry
-    return {"agent_id": vm.agent_id, "vm": {"name": vm.cid}, "networks": networks, "env": {}, "disks": {}}
+    ephemeral = vm.notes.get("ephemeral_disk")
+    disks = {"ephemeral": ephemeral} if ephemeral else {}
+    return {"agent_id": vm.agent_id, "vm": {"name": vm.cid}, "networks": networks, "env": {}, "disks": disks}
+
+
+def _notes(wish: VmWish, made: contract.Vm) -> dict[str, Any]:
+    notes: dict[str, Any] = {"made": wish.applied} if wish.spare else {}
+    return {**notes, "ephemeral_disk": dataclasses.asdict(made.ephemeral_disk)} if made.ephemeral_disk else notes
 
 
 def _network(network: model.NetworkSettings, cloud_properties: Mapping[str, Any]) -> dict[str, Any]:
