@@ -168,6 +168,9 @@ class Vm:
     """A machine that runs. `networks` is the request's, with what the cloud assigned; `ssh_address` is where to dial.
 
     `ephemeral_disk` tells where the guest finds the disk for `/var/vcap/data`; None when that is on the root disk.
+
+    A CPI that cannot hand over the request's login says so: `ssh_user` is then the image's own, and with `host_key_known` false the machine
+    has a host key that nobody knows before the first contact.
     """
 
     cid: str
@@ -175,6 +178,8 @@ class Vm:
     ssh_address: str
     ssh_port: int = 22
     ephemeral_disk: DiskHint | None = None
+    ssh_user: str = ""
+    host_key_known: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -152,7 +152,7 @@ class FakeCpi:
     def _get(self, kind: str, cid: str) -> Resource:
         found = self._resources.get(cid)
         if found is None or found["kind"] != kind:
-            raise NotFound(f"there is no {kind} {cid}", resource=cid)
+            raise NotFound(f"there is no {kind} {cid}", resource=cid, kind=kind)
         return found
 
     def _of(self, kind: str) -> list[Resource]:

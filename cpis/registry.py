@@ -13,6 +13,7 @@ from cpis.contract import Cpi, Invalid
 TABLE: Mapping[str, str] = {
     "fake": "cpis.fake:FakeCpi",
     "local": "cpis.local:LocalCpi",
+    "process": "cpis.process:ProcessCpi",
 }
 
 

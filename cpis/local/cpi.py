@@ -221,7 +221,7 @@ class LocalCpi:
     def _disk(self, cid: str) -> Record:
         record = self._disk_records.get(cid)
         if record is None:
-            raise NotFound(f"there is no disk {cid}", resource=cid)
+            raise NotFound(f"there is no disk {cid}", resource=cid, kind="disk")
         return record
 
     def attach_disk(self, vm_cid: str, disk_cid: str) -> DiskHint:

@@ -87,12 +87,15 @@ class Context:
     def agent(self, vm: VmRow) -> Agent:
         """A connected agent on that machine. Raises Unreachable, HostKeyChanged.
 
-        A machine that shows its next host key has activated it before we could record that: it is recorded now.
+        A machine that shows its next host key has activated it before we could record that: it is recorded now. So is the first key of one
+        whose cloud took none from us, and from then on no other is accepted.
         """
         agent = self.machines.get(Endpoint(
             cid=vm.cid, address=vm.address, host_public_key=vm.host_public_key, port=vm.ssh_port, user=vm.ssh_user,
-            next_host_public_key=vm.pending_host_public_key,
+            next_host_public_key=vm.pending_host_public_key, trust_first=bool(vm.notes.get("unknown_host_key")),
         ))
+        if not vm.host_public_key and vm.notes.get("unknown_host_key"):
+            self.store.vms.update(vm.cid, host_public_key=agent.host_public_key)
         if vm.pending_host_public_key and agent.host_public_key == vm.pending_host_public_key:
             self.store.vms.update(vm.cid, host_public_key=vm.pending_host_public_key, pending_host_public_key="")
         return agent

@@ -117,7 +117,8 @@ def _dial(endpoint: Endpoint, key: paramiko.PKey) -> paramiko.Transport:
     try:
         transport.set_log_channel(LOG)
         transport.banner_timeout = transport.auth_timeout = ATTEMPT_SECONDS
-        transport.get_security_options().key_types = tuple(dict.fromkeys(line.split()[0] for line in endpoint.accepted_keys))
+        if not endpoint.accepts_any:
+            transport.get_security_options().key_types = tuple(dict.fromkeys(line.split()[0] for line in endpoint.accepted_keys))
         try:
             transport.start_client(timeout=ATTEMPT_SECONDS)
         except paramiko.ssh_exception.IncompatiblePeer as error:
@@ -140,7 +141,7 @@ def _shown(transport: paramiko.Transport) -> str:
 
 def _verify(endpoint: Endpoint, transport: paramiko.Transport) -> None:
     shown = _shown(transport)
-    if shown in endpoint.accepted_keys:
+    if shown in endpoint.accepted_keys or endpoint.accepts_any:
         return
     raise HostKeyChanged(_other_key(endpoint, keys.fingerprint(shown)))
 

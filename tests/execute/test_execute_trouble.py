@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 from fakes import Machine, World
 from small_world import MANIFEST, RELEASE
 
+from cpis import contract
 from cpis.fake import Fault
 from director.errors import AgentError, CaissonError, CloudError, HostKeyChanged, MachineError, PlanError, ScriptFailed
 from director.execute import delete
@@ -72,6 +74,26 @@ def test_fix_replaces_a_machine_that_shows_another_host_key(deployed: World) -> 
     deployed.deploy(OTHER, fix=True)
     assert deployed.machine("web").cid != old.cid
     assert deployed.leaks() == []
+
+
+def test_a_cloud_that_takes_no_login_is_met_with_the_images_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPIs of BOSH do: the first key that the machine shows is recorded, and replaced at once by one that only we know."""
+    create = world.cloud.create_vm
+
+    def with_a_key_of_its_own(request: contract.VmRequest) -> contract.Vm:
+        made = create(request)
+        world.fleet.machines[made.cid].host_key = "ssh-ed25519 of-the-image"
+        return dataclasses.replace(made, ssh_user="ubuntu", host_key_known=False)
+
+    monkeypatch.setattr(world.cloud, "create_vm", with_a_key_of_its_own)
+    world.deploy(MANIFEST)
+    for vm in world.store.vms.all():
+        assert vm.ssh_user == "ubuntu"
+        assert vm.host_public_key == world.fleet.machines[vm.cid].host_key != "ssh-ed25519 of-the-image"
+    world.machine("web").host_key = "ssh-ed25519 of-somebody"
+    world.task += 1
+    with pytest.raises(AssertionError, match="a key that nobody pinned"):
+        world.deploy(OTHER)
 
 
 def test_fix_recreates_a_machine_that_cannot_be_stopped(deployed: World) -> None:

@@ -166,6 +166,14 @@ def test_another_host_key_is_refused_before_logging_in(world: World) -> None:
     opened.close()
 
 
+def test_the_first_key_of_a_machine_that_took_none_of_ours_is_taken_once(world: World) -> None:
+    opened = dial(world, host_public_key="", trust_first=True)
+    assert opened.host_public_key == world.endpoint.host_public_key
+    opened.close()
+    with pytest.raises(HostKeyChanged):
+        dial(world, host_public_key=keys.generate().public_line, trust_first=True)
+
+
 def test_a_machine_that_boots_refuses_logins_for_a_while(world: World) -> None:
     world.refusals += ["booting"] * 3
     dial(world).close()

@@ -95,7 +95,8 @@ def order_vm(ctx: Context, token: str, wish: VmWish) -> VmRow:
         ctx.store.vms.add(VmRow(
             cid=made.cid, token=token, deployment=wish.deployment, agent_id=wish.agent_id, instance_id=wish.instance_id or None,
             cpi=wish.cpi, active=not wish.spare, az=wish.az, stemcell_name=wish.stemcell_name, stemcell_version=wish.stemcell_version,
-            address=made.ssh_address, ssh_port=made.ssh_port, ssh_user=LOGIN_USER, host_public_key=host_key.public_line,
+            address=made.ssh_address, ssh_port=made.ssh_port, ssh_user=made.ssh_user or LOGIN_USER,
+            host_public_key=host_key.public_line if made.host_key_known else "",
             networks=[dataclasses.asdict(network) for network in made.networks], notes=_notes(wish, made),
         ))
         if wish.instance_id and not wish.spare:
@@ -154,6 +155,8 @@ def settings_of(ctx: Context, vm: VmRow) -> dict[str, Any]:
 
 def _notes(wish: VmWish, made: contract.Vm) -> dict[str, Any]:
     notes: dict[str, Any] = {"made": wish.applied} if wish.spare else {}
+    if not made.host_key_known:
+        notes["unknown_host_key"] = True
     return {**notes, "ephemeral_disk": dataclasses.asdict(made.ephemeral_disk)} if made.ephemeral_disk else notes
 
 
