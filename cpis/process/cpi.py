@@ -153,6 +153,8 @@ class ProcessCpi:
         self._delete("stemcell", "delete_stemcell", cid)
 
     def create_vm(self, request: VmRequest) -> Vm:
+        if not any(network.type != "vip" for network in request.networks):
+            raise Invalid("a machine needs a manual or dynamic network")
         shape = shape_of(
             request.agent_id, request.stemcell_cid, dict(request.cloud_properties), [dataclasses.asdict(item) for item in request.networks])
         made = self._create("vm", request.token, shape, request.metadata, lambda: self._made_vm(request), lambda vm: str(vm["cid"]))
@@ -197,14 +199,15 @@ class ProcessCpi:
         self._call("reboot_vm", cid)
 
     def set_vm_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
-        self._try_metadata("set_vm_metadata", cid, self._with_token("vm", cid, metadata))
+        self._retag("vm", "set_vm_metadata", cid, metadata)
 
-    def _with_token(self, kind: str, cid: str, metadata: Mapping[str, str]) -> Mapping[str, str]:
-        """Metadata is replaced whole by some CPIs, and a thing must stay findable in the cloud."""
-        if self._about().ours:
-            return metadata
-        token = next((row.token for row in self._tokens.all() if (row.kind, row.cid) == (kind, cid)), "")
-        return {**metadata, TOKEN_TAG: token} if token else metadata
+    def _retag(self, kind: str, method: str, cid: str, metadata: Mapping[str, str]) -> None:
+        """Some CPIs replace metadata whole, and a thing must stay findable in the cloud."""
+        row = next((row for row in self._tokens.all() if (row.kind, row.cid) == (kind, cid)), None)
+        self._try_metadata(method, cid, {**metadata, TOKEN_TAG: row.token} if row else metadata)
+        if row is not None:
+            kept = {key: str(value) for key, value in metadata.items() if value not in (None, "")}
+            self._tokens.put(dataclasses.replace(row, metadata=kept))
 
     def calculate_vm_cloud_properties(self, resources: VmResources) -> dict[str, Any]:
         wanted = {"cpu": resources.cpu, "ram": resources.ram_mib, "ephemeral_disk_size": resources.ephemeral_disk_size_mib}
@@ -217,6 +220,8 @@ class ProcessCpi:
         return answers.tree(result, "calculate_vm_cloud_properties")
 
     def create_disk(self, request: DiskRequest) -> str:
+        if request.size_mib < 1:
+            raise Invalid(f"a disk must have at least 1 MiB, not {request.size_mib}")
         shape = shape_of(request.size_mib, dict(request.cloud_properties))
         return str(self._create("disk", request.token, shape, request.metadata, lambda: self._made_disk(request)))
 
@@ -268,7 +273,7 @@ class ProcessCpi:
         return after
 
     def set_disk_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
-        self._try_metadata("set_disk_metadata", cid, self._with_token("disk", cid, metadata))
+        self._retag("disk", "set_disk_metadata", cid, metadata)
 
     def get_disks(self, vm_cid: str) -> Sequence[str]:
         return answers.texts(self._call("get_disks", vm_cid), "get_disks")

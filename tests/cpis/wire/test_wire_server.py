@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
@@ -76,7 +77,7 @@ class Seen(FakeCpi):
 
     def create_vm(self, request: VmRequest) -> Any:
         self.requests.append(request)
-        return super().create_vm(request)
+        return super().create_vm(dataclasses.replace(request, cloud_properties={}))
 
 
 def made(cloud: str, tmp_path: Path, *, file: Mapping[str, Any] | None = None, **changes: Any) -> VmRequest:
