@@ -53,7 +53,7 @@ lint: setup ## style, types and layers
 build:
 	@mkdir -p build
 
-lint unit walks test-e2e bench: | build
+lint unit walks test-e2e bench conformance: | build
 
 .PHONY: unit
 unit: setup ## unit tests: fast, no machines
@@ -66,6 +66,10 @@ walks: setup ## the director killed at every point, random histories, property t
 .PHONY: test-e2e
 test-e2e: setup ## end to end: real machines, real daemons
 	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m pytest -q -m e2e tests
+
+.PHONY: conformance
+conformance: setup ## all CPIs against the suite that they must pass, and against faults: CLOUDS="aws gcp" for some of them
+	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m cpis.conformance $(CLOUDS) --json build/conformance.json
 
 .PHONY: test
 test: lint unit walks test-e2e ## everything that CI runs

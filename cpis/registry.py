@@ -17,12 +17,15 @@ TABLE: Mapping[str, str] = {
 }
 
 
-def load(name: str, config: Mapping[str, Any]) -> Cpi:
-    """The CPI of this name with this configuration. Raises Invalid for an unknown name or a wrong configuration."""
+def load(name: str, config: Mapping[str, Any], **parts: Any) -> Cpi:
+    """The CPI of this name with this configuration; `parts` are what else its class takes (`clock`, `sleep`).
+
+    Raises Invalid for an unknown name or a wrong configuration.
+    """
     if name not in TABLE:
         near = difflib.get_close_matches(name, TABLE, n=1)
         suggestion = f"Did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(TABLE))}"
         raise Invalid(f"there is no CPI '{name}'", suggestion=suggestion)
     module, _, attribute = TABLE[name].partition(":")
-    cpi: Cpi = getattr(importlib.import_module(module), attribute)(config)
+    cpi: Cpi = getattr(importlib.import_module(module), attribute)(config, **parts)
     return cpi

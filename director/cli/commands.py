@@ -117,6 +117,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("clean-up", "clean_up", "Delete what nothing uses"),
         Entry("curl", "curl", "Ask the director's API yourself"),
         Entry("help", "help", "Show the commands, or how to use one"),
+        Entry("conformance", "conformance", "Try every promise of a CPI on an account of yours"),
         Entry("dns", "dns", "Show how far names have come, and why a machine answers as it does"),
         Entry("docs", "docs", "Show an annotated example of a part of a manifest"),
     )),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from cpis.conformance.bench import Bench, needed, raises
 from cpis.conformance.cases.machines import UNKNOWN_DISK
-from cpis.contract import Conflict, CpiError, Invalid, Login, Network, NotFound, NotSupported, Quota, VmRequest
+from cpis.conformance.keys import login
+from cpis.contract import Conflict, CpiError, Invalid, Network, NotFound, NotSupported, Quota, VmRequest
 
 # An address that belongs to nobody. Source: RFC 5737.
 NOWHERE = "203.0.113.77"
@@ -96,9 +94,7 @@ def disk_is_made_where_its_machine_is(bench: Bench) -> None:
 
 def long_keys_are_taken(bench: Bench) -> None:
     """A login with the longest keys in use (RSA 4096) fits into user data."""
-    private, public = _rsa()
-    login = Login(bench.site.login.user, public, public, private)
-    vm = bench.vm(0, login=login)
+    vm = bench.vm(0, login=login("rsa", bench.site.login.user)[0])
     assert bench.cpi.has_vm(vm.cid)
     bench.wait_until_up(vm)
 
@@ -111,14 +107,6 @@ def too_much_user_data_is_refused(bench: Bench) -> None:
     text = f"{error} {error.limit} {error.suggestion}".replace(",", "").replace(" ", "")
     assert str(limit) in text or f"{limit // 1024}KiB" in text, f"'{error}' does not tell the limit of {limit} bytes"
     assert "S3CRETS3CRET" not in repr(error) + text, "the error shows the host key"
-
-
-def _rsa() -> tuple[str, str]:
-    """An OpenSSH private key and its public line."""
-    key = rsa.generate_private_key(65537, 4096)
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return private.decode(), public.decode()
 
 
 CASES = (
