@@ -11,6 +11,7 @@ real time unless the `sleep` given does: the same calls in the same order give t
     latency      seconds by method, `default` for the others: {create_vm: 2.0, default: 0.05}
     limits       {vms: 10, disks: 20, snapshots: 5}; beyond them Quota is raised
     largest      {cpu: 64, ram_mib: 262144, ephemeral_disk_size_mib: 1048576}, for calculate_vm_cloud_properties
+    prefix       of every CID (`east-`), so that two such clouds under one director do not use the same ones
     faults       list of {method, error, nth, times, when, message, retry_after_seconds}: see Fault
 """
 
@@ -48,7 +49,7 @@ from cpis.contract import (
     VmResources,
 )
 
-_KEYS = frozenset({"state_file", "state_dir", "director", "latency", "limits", "largest", "faults"})
+_KEYS = frozenset({"state_file", "state_dir", "director", "latency", "limits", "largest", "prefix", "faults"})
 _VM_KEYS = frozenset({"cpu", "ram", "ephemeral_disk", "instance_type", "privileged", "memory", "cpus"})
 _LARGEST = {"cpu": 64, "ram_mib": 262_144, "ephemeral_disk_size_mib": 1_048_576}
 _LONGEST_VALUE = 255
@@ -108,6 +109,7 @@ class FakeCpi:
         self._director = str(config.get("director", "fake"))
         self._latency: dict[str, float] = dict(config.get("latency", {}))
         self._limits = dict(config.get("limits", {}))
+        self._prefix = str(config.get("prefix", ""))
         self._largest = {**_LARGEST, **config.get("largest", {})}
         self.faults = [fault if isinstance(fault, Fault) else Fault(**fault) for fault in config.get("faults", [])]
         file = config.get("state_file") or (Path(config["state_dir"]) / "cloud.json" if config.get("state_dir") else "")
@@ -176,7 +178,7 @@ class FakeCpi:
         there = (int(cid.rpartition("-")[2]) for cid, r in self._resources.items() if r["kind"] == kind)
         self._last[kind] = number = 1 + max(self._last.get(kind, 0), *there, 0)  # no cloud gives a CID twice
         resource: Resource = {
-            "kind": kind, "cid": f"{kind}-{number:06d}", "token": token, "shape": json.loads(json.dumps(shape)),
+            "kind": kind, "cid": f"{self._prefix}{kind}-{number:06d}", "token": token, "shape": json.loads(json.dumps(shape)),
             "metadata": _clean(metadata), "created_at": self._clock(), "director": self._director, **more,
         }
         self._resources[resource["cid"]] = resource

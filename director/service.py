@@ -23,7 +23,7 @@ from director.api.config import DirectorConfig
 from director.blobs import LocalBlobstore, Signer
 from director.execute import context, journal, kept_plans, prepare, telling, upkeep
 from director.execute.blob_urls import BlobUrls
-from director.execute.clouds import Clouds, translated
+from director.execute.clouds import Clouds, maker, translated
 from director.machine import keys, session
 from director.machine.agent import Agent
 from director.machine.endpoint import Endpoint
@@ -149,11 +149,13 @@ class Parts:
             name=config.name, uuid=store.settings.get_or_make("uuid", lambda: str(uuid.uuid4())), login=login,
             secret=bytes.fromhex(vault.unseal(seed)), recursors=recursors(), names_wait=config.names_wait,
         )
-        cloud = registry.load(config.cpi, {"state_dir": str(config.state / config.cpi), "director": config.name})
+        # Whose a thing in a cloud is, is told by the uuid: names of directors are alike everywhere.
+        mark = config.name if config.cpi == "local" else who.uuid
+        cloud = registry.load(config.cpi, {"state_dir": str(config.state / config.cpi), "director": mark})
         if isinstance(cloud, contract.Checked):
             with translated(f"The director's cloud '{config.cpi}' cannot be used"):
                 cloud.check()
-        clouds = Clouds(cloud, registry.load, lambda: _cpi_config(store, vault))
+        clouds = Clouds(cloud, maker(config.state / "cpis", who.uuid), lambda: _cpi_config(store, vault))
         return cls(
             config, store, LocalBlobstore(config.state / "blobs"), vault, clouds, Renderer(), who, redactor,
             _signer(store, vault) if config.blobs_url else None,
@@ -259,7 +261,7 @@ def _cpi_config(store: Store, vault: Vault) -> dict[str, Mapping[str, Any]]:
         for config in store.configs.current("cpi")
     ]
     return {
-        cpi.name: {"type": cpi.type, "properties": cpi.properties, "migrated_from": cpi.migrated_from}
+        cpi.name: {"type": cpi.type, "properties": cpi.properties, "migrated_from": cpi.migrated_from, "exec_path": cpi.exec_path}
         for cpi in configs.parse_cpi_config(documents)
     }
 

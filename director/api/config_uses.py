@@ -70,7 +70,7 @@ def _current(store: state_store.Store, type_: str) -> dict[str, str]:
 def _check(store: state_store.Store, type_: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
     if type_ in ("cloud", "cpi"):
         old, new = _offer(type_, before.values()), _offer(type_, after.values())
-        problems = list(_problems(old, new, _users(store), _migrations(store)))
+        problems = [*_problems(old, new, _users(store), _migrations(store)), *_left_behind(store, old, new)]
         if problems:
             raise ConflictError(*problems)
 
@@ -164,6 +164,28 @@ def _moved(az: str, before: str, after: str, users: Sequence[_User], migrations:
         )
 
 
+def _left_behind(store: state_store.Store, old: Offer, new: Offer) -> Iterator[Diagnostic]:
+    """What nobody uses and only that CPI can delete."""
+    for name in old.cpis or {} if new.cpis is not None else ():
+        disks = [row.cid for row in store.disks.orphans() if row.cpi == name]
+        vms = [row.cid for row in store.vms.orphans() if row.cpi == name]
+        if (disks or vms) and name not in (new.cpis or {}):
+            parts = [_counted(len(disks), "orphaned disk"), _counted(len(vms), "orphaned machine")]
+            yield Diagnostic(
+                f"CPI '{name}' still has {' and '.join(filter(None, parts))}: {_some([*disks, *vms])}", code=IN_USE,
+                suggestion="Delete them first with `caisson clean-up --all`. With --force it is removed all the same, and they stay there.",
+            )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}" if number else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*names[:SHOWN], *more])
+
+
 def _cpi(name: str) -> str:
     return f"CPI '{name}'" if name else "the director's own CPI"
 
@@ -177,14 +199,12 @@ def _lost(what: str, users: Sequence[_User], hint: str = "") -> Iterator[Diagnos
 
 
 def _count(users: Sequence[_User]) -> str:
-    return "1 instance" if len(users) == 1 else f"{len(users)} instances"
+    return _counted(len(users), "instance")
 
 
 def _named(users: Sequence[_User]) -> str:
     """Every deployment; of each the first few instances."""
     parts = []
     for deployment in dict.fromkeys(user.deployment for user in users):
-        labels = [user.label for user in users if user.deployment == deployment]
-        more = [f"{len(labels) - SHOWN} more"] if len(labels) > SHOWN else []
-        parts.append(f"deployment '{deployment}' ({', '.join([*labels[:SHOWN], *more])})")
+        parts.append(f"deployment '{deployment}' ({_some([user.label for user in users if user.deployment == deployment])})")
     return "; ".join(parts)

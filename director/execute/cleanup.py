@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from director.diagnostics import Diagnostic
-from director.errors import CaissonError, CloudError, ConflictError
+from director.errors import CaissonError, CloudError, ConflictError, NotFoundError
 from director.execute import networks, upkeep
 from director.execute.context import Context
 from director.execute.export import KIND as EXPORTED
@@ -98,7 +98,7 @@ class _Deleting:
                 gone += 1
             except ConflictError as error:
                 self._ctx.log.warning(f"{name(item)} is in use by now: {error.message}")
-            except CloudError as error:
+            except (CloudError, NotFoundError) as error:  # not found: a CPI that was taken out of the CPI config
                 self.problems.extend(error.diagnostics)
         return gone
 

@@ -3,32 +3,61 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
-from cpis import contract
+from cpis import contract, registry
 from director.diagnostics import Diagnostic, Where
 from director.errors import CloudError, NotFoundError
 
+Entry = Mapping[str, Any]
+"""Of the CPI config: {type, properties, migrated_from, exec_path}, without placeholders."""
+
+EXECUTABLE = "/var/vcap/jobs/{type}_cpi/bin/cpi"
+
+
+def maker(folder: pathlib.Path, mark: str) -> Callable[[str, Entry], contract.Cpi]:
+    """What makes a CPI of a name and its entry. All that the CPI makes in its cloud carries the `mark`, which no other director has; what
+    it must remember is in a folder of its own below `folder`.
+
+    An entry with `exec_path`, or of a type that is none of ours and whose executable is where BOSH's CPI releases put it, is a process.
+    """
+
+    def make(name: str, entry: Entry) -> contract.Cpi:
+        type_, properties = str(entry["type"]), dict(entry.get("properties") or {})
+        path = entry.get("exec_path") or ""
+        if not path and type_ not in registry.TABLE and pathlib.Path(EXECUTABLE.format(type=type_)).is_file():
+            path = EXECUTABLE.format(type=type_)
+        if path:
+            type_, properties = "process", {"path": str(path), "properties": properties}
+        made = registry.load(type_, {"director": mark, "state_dir": str(folder / quote(name, safe="")), **properties})
+        if isinstance(made, contract.Checked):
+            made.check()
+        return made
+
+    return make
+
 
 class Clouds:
-    """`configured` answers the CPI config's entries (name -> {type, properties, migrated_from}); the empty name is the director's own
-    cloud, unless an entry says that it was migrated from that."""
+    """`configured` answers the CPI config's entries by name; the empty name is the director's own cloud, unless an entry says that it was
+    migrated from that."""
 
     def __init__(
-        self, default: contract.Cpi, make: Callable[[str, Mapping[str, Any]], contract.Cpi],
-        configured: Callable[[], Mapping[str, Mapping[str, Any]]],
+        self, default: contract.Cpi, make: Callable[[str, Entry], contract.Cpi], configured: Callable[[], Mapping[str, Entry]],
     ) -> None:
         self._default = default
         self._make = make
         self._configured = configured
         self._lock = threading.Lock()
-        self._made: dict[str, tuple[Mapping[str, Any], contract.Cpi]] = {}
+        self._made: dict[str, tuple[Entry, contract.Cpi]] = {}
+        self._replaced: list[contract.Cpi] = []
 
     def get(self, name: str) -> contract.Cpi:
-        """The CPI of that name, or the one that was migrated from it. Raises NotFoundError. A CPI whose configuration changed is made
-        anew. Source: manifest contract, section 15."""
+        """The CPI of that name, or the one that was migrated from it. Raises NotFoundError, CloudError when it cannot be used as it is
+        configured. A CPI whose configuration changed is made anew. Source: manifest contract, section 15."""
         entries = self._configured()
         name = name if name in entries else next((key for key, item in entries.items() if name in item.get("migrated_from", ())), name)
         entry = entries.get(name)
@@ -42,8 +71,11 @@ class Clouds:
         with self._lock:
             known = self._made.get(name)
             if known is None or known[0] != entry:
-                known = (entry, self._make(str(entry["type"]), entry.get("properties") or {}))
-                self._made[name] = known
+                with translated(f"CPI '{name}' cannot be used"):
+                    made = self._make(name, entry)
+                if known is not None:
+                    self._replaced.append(known[1])  # tasks that run may still use it
+                known = self._made[name] = (entry, made)
         return known[1]
 
     def aliases(self, name: str) -> tuple[str, ...]:
@@ -56,22 +88,24 @@ class Clouds:
 
     def close(self) -> None:
         with self._lock:
-            made = [cpi for _, cpi in self._made.values()]
+            made = [*self._replaced, *(cpi for _, cpi in self._made.values())]
             self._made.clear()
+            self._replaced.clear()
         for cpi in (*made, self._default):
             cpi.close()
 
 
 @contextlib.contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn a CpiError of the block into a CloudError that says what was being done."""
+def translated(what: str, cpi: str = "") -> Iterator[None]:
+    """Turn a CpiError of the block into a CloudError that says what was being done, and on which CPI when there are several."""
     try:
         yield
     except contract.CpiError as error:
         facts = [
             f"{label}: {value}"
-            for label, value in (("resource", error.resource), ("limit", error.limit), ("used", error.used), ("request", error.request_id))
-            if value
+            for label, value in (
+                ("cpi", cpi), ("resource", error.resource), ("limit", error.limit), ("used", error.used), ("request", error.request_id),
+            ) if value
         ]
         raise CloudError(
             Diagnostic(

@@ -46,7 +46,7 @@ class Journal:
         row = self._store.journal.begin(
             effect, token, task_id=self._task_id, deployment=deployment, arguments={"sealed": self._vault.seal(dict(arguments))},
         )
-        with translated(what):
+        with translated(what, str(arguments.get("cpi") or "")):
             try:
                 result = self._tried(act)
             except contract.CpiError as error:

@@ -7,6 +7,7 @@ made before; everything else is idempotent by nature. Afterwards the records are
 from __future__ import annotations
 
 from director.execute import networks
+from director.execute.clouds import translated
 from director.execute.context import Context
 from director.execute.steps import create_vm, delete_vm, disks
 from director.state.journal import JournalRow
@@ -17,7 +18,8 @@ def recover(ctx: Context, deployment: str) -> int:
     rows = ctx.store.journal.open(deployment=deployment)
     for row in rows:
         ctx.log.debug(f"recovering {row.effect} {row.token}")
-        _EFFECTS[row.effect](ctx, row)
+        with translated(f"Finding out what became of {row.effect} {row.token}"):
+            _EFFECTS[row.effect](ctx, row)
     for vm in ctx.store.vms.compiling(deployment):
         delete_vm.delete_vm(ctx, vm)
     ctx.store.addresses.release_purpose(deployment, "compilation")

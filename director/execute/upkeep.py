@@ -81,7 +81,7 @@ def delete_stemcell(ctx: Context, name: str, version: str, *, force: bool = Fals
             try:
                 with stage.step(f"{row.name}/{row.version}{f' (cpi: {row.cpi})' if row.cpi else ''}"):
                     drop_stemcell(ctx, row)
-            except CloudError as error:
+            except (CloudError, NotFoundError) as error:  # not found: the CPI, which was taken out of the CPI config
                 if not force:
                     raise
                 ctx.log.warning(f"Image '{row.cid}' may be left in the cloud: {error.message}")

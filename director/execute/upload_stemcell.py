@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from director.errors import ReleaseError
+from director.execute.clouds import translated
 from director.execute.context import Context
 from director.execute.fetch import Upload, fetched
 from director.execute.progress import Stage
@@ -33,7 +34,8 @@ def upload_stemcell(ctx: Context, upload: Upload) -> str:
 
 def _takers(ctx: Context, stemcell: StemcellArchive) -> list[str]:
     """The CPIs that take one of its formats; all, when it names none. Raises ReleaseError 50008 when none does."""
-    known = {name: ctx.cpi(name).info().stemcell_formats for name in ctx.clouds.names()}
+    with translated("Asking clouds for the formats they take"):
+        known = {name: ctx.cpi(name).info().stemcell_formats for name in ctx.clouds.names()}
     takers = [name for name, formats in known.items() if not stemcell.formats or set(stemcell.formats) & set(formats)]
     if not takers:
         formats = sorted({item for formats in known.values() for item in formats})

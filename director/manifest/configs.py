@@ -17,12 +17,14 @@ DEPLOY_FLAGS = ("fix", "fix-releases", "recreate", "recreate-persistent-disks", 
 
 @dataclasses.dataclass(frozen=True)
 class Cpi:
-    """A cloud. `migrated_from` are older names of it; the empty text is the director's own CPI."""
+    """A cloud. `migrated_from` are older names of it; the empty text is the director's own CPI. `exec_path` is an executable that speaks
+    BOSH's wire form, in the place of a CPI of ours."""
 
     name: str
     type: str
     properties: model.Tree = dataclasses.field(default_factory=dict, repr=False)
     migrated_from: tuple[str, ...] = ()
+    exec_path: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def parse_cpi_config(documents: Sequence[Document]) -> tuple[Cpi, ...]:
                 if name in taken:
                     item.error("name", f"Duplicate cpi name '{name}'", DUPLICATE_CPI, "Names and older names must differ from each other.")
                 taken.add(name)
-            made.append(Cpi(item["name"], item["type"], item["properties"], older))
+            made.append(Cpi(item["name"], item["type"], item["properties"], older, item["exec_path"]))
     _finish(report)
     return tuple(made)
 

@@ -70,6 +70,13 @@ def test_a_cpi_in_use_stays_or_is_renamed(used: World) -> None:
     assert put(used, CLOUD.replace("cpi: a", "cpi: b")).status_code == 201
 
 
+def test_a_cpi_stays_while_only_it_can_delete_what_is_orphaned(used: World) -> None:
+    used.store.disks.add(DiskRow("lost-disk", "t8", 10, cpi="b", orphaned_at=1.0))
+    answer = put(used, "cpis: [{name: a, type: fake}]", "cpi")
+    assert answer.json()["description"] == "CPI 'b' still has 1 orphaned disk: lost-disk"
+    assert put(used, "cpis: [{name: a, type: fake}, {name: c, type: fake, migrated_from: [{name: b}]}]", "cpi").status_code == 201
+
+
 def test_a_zone_does_not_move_to_another_cloud(used: World) -> None:
     answer = put(used, CLOUD.replace("{name: z1, cpi: a}", "{name: z1, cpi: b}"))
     assert answer.json()["description"] == (

@@ -70,7 +70,7 @@ def running(folder: pathlib.Path) -> Iterator[Director]:
     fleet = fakes.Fleet()
     cloud = fakes.Cloud(fleet, lambda name: None)
     fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
-    fields["clouds"] = Clouds(cloud, lambda name, properties: cloud, dict)
+    fields["clouds"] = Clouds(cloud, lambda name, entry: cloud, dict)
     parts = Parts(**fields, cloud=cloud)
     with service.serving(parts) as https:
         host, port = https.address

@@ -52,7 +52,7 @@ def test_ops_files_are_planned_or_refused_with_a_reason(director: corpus_directo
 
 def test_it_is_planned_on_the_local_cloud(director: corpus_director.Director, tmp_path: pathlib.Path) -> None:
     local = registry.load("local", {"state_dir": str(tmp_path / "local"), "director": "corpus"})
-    parts = dataclasses.replace(director.parts, clouds=Clouds(local, registry.load, dict))
+    parts = dataclasses.replace(director.parts, clouds=Clouds(local, lambda name, entry: local, dict))
     plan = parts.preview(yaml.safe_dump(kit.Case(("-v", "system_domain=sys.example.org")).tree), {})["plan"]
     assert len(plan["changes"]) == 31
     assert not list(local.owned())

@@ -121,6 +121,7 @@ class World:
         self._ids = ids or itertools.count(1)
         self.task = 1
         self.cpis: Tree = {}
+        self.clouds: dict[str, Cloud] = {}
         self._watch_commits()
 
     def _done(self, name: str) -> None:
@@ -147,7 +148,8 @@ class World:
         """Surroundings of task number `task`."""
         return context.Context(
             director=context.Director("test", "uuid", LOGIN, SECRET), store=self.store, blobs=self.blobs, vault=self.vault,
-            clouds=Clouds(self.cloud, lambda name, properties: self.cloud, lambda: self.cpis), machines=Machines(self._connect),
+            clouds=Clouds(self.cloud, lambda name, entry: self.clouds.get(name, self.cloud), lambda: self.cpis),
+            machines=Machines(self._connect),
             renderer=self.renderer,
             journal=Journal(self.store, self.vault, lambda seconds: None), log=self.log, cancel=self.cancel, check=lambda: None,
             clock=self.clock, sleep=lambda seconds: None, new_id=lambda: _uuid(next(self._ids)), user="admin", task_id=self.task,
@@ -159,7 +161,8 @@ class World:
         if machine is None or machine.dead or machine.deaf:
             raise Unreachable(f"Machine '{endpoint.cid}' cannot be reached at {endpoint.address}:{endpoint.port}")
         assert endpoint.accepts_any or machine.host_key in endpoint.accepted_keys, "the machine shows a key that nobody pinned"
-        return Agent(Session(self.cloud, machine, self._done))
+        cloud = next((cloud for cloud in self.clouds.values() if machine.cid in cloud._resources), self.cloud)
+        return Agent(Session(cloud, machine, self._done))
 
     # What users do
 

@@ -19,7 +19,7 @@ ZONED = CLOUD.replace("azs: [{name: z1}, {name: z2}]", "azs: [{name: z1, cpi: ne
 
 def clouds(**entries: dict[str, Any]) -> tuple[Clouds, FakeCpi]:
     default = FakeCpi()
-    return Clouds(default, lambda name, properties: FakeCpi(properties), lambda: entries), default
+    return Clouds(default, lambda name, entry: FakeCpi(), lambda: entries), default
 
 
 def test_a_cloud_answers_to_its_older_names() -> None:

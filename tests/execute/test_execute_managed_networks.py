@@ -146,7 +146,7 @@ def test_a_cloud_that_cannot_make_networks_says_so(world: World) -> None:
 
     poor = Poor(world.cloud)
     assert not isinstance(poor, contract.NetworkMaker)
-    clouds = Clouds(poor, lambda name, properties: world.cloud, dict)  # type: ignore[arg-type]
+    clouds = Clouds(poor, lambda name, entry: world.cloud, dict)  # type: ignore[arg-type]
     ctx = dataclasses.replace(world.context, clouds=clouds)
     with pytest.raises(PlanError, match="Network 'made' is managed, but the cloud 'fake' cannot make networks"):
         prepare.prepare(ctx, prepare.Wanted(USER), write=False)

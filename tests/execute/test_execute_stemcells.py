@@ -39,8 +39,8 @@ def several(world: World, **formats: str) -> tuple[context.Context, dict[str, Fo
         clouds[name] = Formats(world.fleet, lambda effect: None)
         clouds[name].format = format
         clouds[name]._resources.clear()
-    entries = {name: {"type": "fake", "properties": {"name": name}} for name in formats}
-    made = Clouds(world.cloud, lambda type, properties: clouds[properties["name"]], lambda: entries)
+    entries = {name: {"type": "fake"} for name in formats}
+    made = Clouds(world.cloud, lambda name, entry: clouds[name], lambda: entries)
     return dataclasses.replace(world.context, clouds=made), clouds
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cpis import contract
 from director.errors import MachineError, NotFoundError, Unreachable
+from director.execute.clouds import translated
 from director.execute.context import Context
 from director.execute.steps.delete_vm import delete_vm
 from director.machine import keys
@@ -175,4 +176,5 @@ def _with_resources(ctx: Context, spec: model.InstanceSpec, properties: dict[str
     wanted = contract.VmResources(
         int(spec.vm_resources["cpu"]), int(spec.vm_resources["ram"]), int(spec.vm_resources["ephemeral_disk_size"]),
     )
-    return {**properties, **ctx.cpi(spec.cpi).calculate_vm_cloud_properties(wanted)}
+    with translated(f"Choosing a machine for {spec.label}"):
+        return {**properties, **ctx.cpi(spec.cpi).calculate_vm_cloud_properties(wanted)}

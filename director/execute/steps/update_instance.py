@@ -6,6 +6,7 @@ from typing import Any
 
 from director.errors import MachineError
 from director.execute import dns
+from director.execute.clouds import translated
 from director.execute.context import Context
 from director.execute.prepare import Prepared
 from director.execute.progress import Step
@@ -53,7 +54,8 @@ def set_metadata(ctx: Context, change: model.Change) -> None:
     if vm is not None and change.spec is not None and change.has("tags"):
         created_at = "" if vm.created_at is None else str(int(vm.created_at))
         metadata = settings.vm_metadata(change.spec, ctx.director.name, created_at, creating=False)
-        ctx.cpi(vm.cpi).set_vm_metadata(vm.cid, metadata)
+        with translated(f"Setting the tags of {change.spec.label}"):
+            ctx.cpi(vm.cpi).set_vm_metadata(vm.cid, metadata)
 
 
 class _Update:
