@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from director.cli.client import Client
 
 ACTIVE = ("queued", "processing", "cancelling")
-FIRST_WAIT, LONGEST_WAIT = 0.05, 0.5
+FIRST_WAIT, BUSY_WAIT, LONGEST_WAIT = 0.05, 0.25, 0.5  # the second while there is news: a big deploy has some at any time
 PATIENCE_SECONDS = 60.0  # for a director that does not answer: one that is started again goes on with the task
 
 
@@ -193,8 +193,8 @@ def _watch(client: Client, task_id: int, reporter: Reporter, kind: str, sleep: C
         reporter.chunk(task_id, data)
         if state not in ACTIVE:
             return state
-        wait = FIRST_WAIT if data else min(wait * 1.5, LONGEST_WAIT)
         sleep(wait)
+        wait = min(wait * 1.5, BUSY_WAIT if data else LONGEST_WAIT)
 
 
 def _unheard(task_id: int, error: DirectorError) -> DirectorError:

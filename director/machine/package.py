@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import io
 import marshal
+import sys
 import zipfile
 from pathlib import Path
 
@@ -31,6 +32,7 @@ main()
 
 
 MAGIC = importlib.util.MAGIC_NUMBER
+COMPILED_BY = str(sys.implementation.cache_tag)  # another Python reads the sources: the magic number tells it that these are not its own
 UNCHECKED = (1).to_bytes(4, "little")
 
 

@@ -48,6 +48,11 @@ class FakeMonit(monit.Monit):
         self.reloads = 0
         self.stubborn: dict[str, monit.Service] = {}
         self.available = True
+        self.alive = True
+
+    @property
+    def is_alive(self) -> bool:
+        return self.alive
 
     def add(self, name: str, **facts: Any) -> None:
         self.services[name] = monit.Service(**{"name": name, "monitor": 1, "status": 0, "pending": False, **facts})

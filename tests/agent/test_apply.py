@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tarfile
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from director.guest.agent import files, monit
-from director.guest.agent.actions import apply, missing_blobs, prepare, remove_file, start, store_file
+from director.guest.agent.actions import apply, missing_blobs, prepare, remove_file, start, store_file, write_file
 from director.guest.agent.errors import ActionError, InvalidArguments
 
 from .conftest import Machine
@@ -173,12 +174,31 @@ def test_store_file_verifies_and_moves(machine: Machine) -> None:
     assert store_file.run(machine.call(), layout.inner(upload), "/var/vcap/data/blobs/x", digest, 0o600) == "present"
 
 
+def test_small_files_come_with_the_request(machine: Machine) -> None:
+    digest = hashlib.sha256(b"text").hexdigest()
+    with pytest.raises(ActionError, match="Checksum mismatch"):
+        write_file.run(machine.call(), "dGV4dA==", "/var/vcap/data/blobs/x", "0" * 64, 0o600)
+    with pytest.raises(InvalidArguments, match="no base64"):
+        write_file.run(machine.call(), "dGV4d", "/var/vcap/data/blobs/x", digest, 0o600)
+    assert list(machine.host.layout.blobs.iterdir()) == []
+    assert write_file.run(machine.call(), "dGV4dA==", "/var/vcap/data/blobs/x", digest, 0o640) == "stored"
+    assert (machine.host.layout.blobs / "x").read_text() == "text"
+    assert (machine.host.layout.blobs / "x").stat().st_mode & 0o777 == 0o640
+    assert list(machine.host.layout.tmp.iterdir()) == []
+
+
+def test_what_comes_with_a_request_is_not_logged() -> None:
+    assert not write_file.ACTION.loggable
+
+
 @pytest.mark.parametrize("target", ["/etc/passwd", "/var/vcap/../../etc/passwd"])
 def test_files_stay_below_vcap(machine: Machine, target: str) -> None:
     upload = machine.host.layout.tmp / "upload-1"
     upload.write_text("text")
     with pytest.raises(InvalidArguments):
         store_file.run(machine.call(), machine.host.layout.inner(upload), target, files.sha256(upload), 0o600)
+    with pytest.raises(InvalidArguments):
+        write_file.run(machine.call(), "", target, hashlib.sha256(b"").hexdigest(), 0o600)
     with pytest.raises(InvalidArguments):
         remove_file.run(machine.call(), target)
 

@@ -39,7 +39,7 @@ def stock(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     shadow.parent.mkdir(parents=True)
     shadow.write_text("root:*:1\nvcap:!:1\n")
     machine.shell.lacks.add("monit")
-    machine.shell.answers["systemctl is-active"] = (3, "")
+    machine.monit.alive = False
     return machine
 
 

@@ -168,7 +168,7 @@ def test_the_log_holds_no_secret(machine: Machine, talk: Talk) -> None:
 
 def test_secret_actions_are_marked() -> None:
     secret = {name for name, action in actions.ACTIONS.items() if not action.loggable}
-    assert secret == {"bootstrap", "fetch_blob", "update_settings", "sync_dns", "sync_names"}
+    assert secret == {"bootstrap", "fetch_blob", "update_settings", "sync_dns", "sync_names", "write_file"}
 
 
 def test_the_packed_agent_speaks_and_ends_with_its_input(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def lines(site: Site, words: str) -> list[str]:
 
 def asked(site: Site) -> list[str]:
     """Blobs that the director gave to the machine, by action, as the agent's own log tells."""
-    log = site.director.ssh("signed", "probe/0", "sudo grep -E ' (fetch_blob|store_file) ' /var/vcap/bosh/log/current")
-    return [line for line in log.splitlines() if " fetch_blob " in line or "/var/vcap/data/blobs/" in line]
+    log = site.director.ssh("signed", "probe/0", "sudo grep -E ' (fetch_blob|write_file) ' /var/vcap/bosh/log/current")
+    return log.splitlines()
 
 
 def test_packages_are_fetched_and_templates_sent(site: Site) -> None:
@@ -50,7 +50,7 @@ def test_packages_are_fetched_and_templates_sent(site: Site) -> None:
     assert len(lines(site, FETCHED)) == 4, "two sources and a dependency by the machine that compiles, a package by the other"
     assert lines(site, CUT_OFF) == []
     told = {line.split()[1]: line for line in asked(site)}
-    assert sorted(told) == ["fetch_blob", "store_file"], "the package, the templates"
+    assert sorted(told) == ["fetch_blob", "write_file"], "the package, the templates"
     assert " <redacted> " in told["fetch_blob"]
     assert told["fetch_blob"].endswith(" ok")
 

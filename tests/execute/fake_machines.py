@@ -6,6 +6,7 @@ processes, mounts, host keys), refuses what a real one refuses, and outlives the
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
 import gzip
@@ -245,6 +246,10 @@ class Session:
             raise AgentError("Payload corrupted. Checksum mismatch.")
         self._machine.files[target] = data
         return "stored"
+
+    def _do_write_file(self, data: str, target: str, digest: str, mode: int) -> str:
+        self._machine.files["upload"] = base64.b64decode(data)
+        return self._do_store_file("upload", target, digest, mode, 0)
 
     def _do_remove_file(self, path: str) -> None:
         self._machine.files.pop(path, None)

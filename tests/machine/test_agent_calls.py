@@ -16,7 +16,7 @@ import pytest
 
 from director.errors import AgentError, HostKeyChanged, Unreachable
 from director.machine import keys, package
-from director.machine.agent import Agent, Cancel, Dependency, bare, blobs_of, sha256_of
+from director.machine.agent import SMALL_BYTES, Agent, Cancel, Dependency, bare, blobs_of, sha256_of
 from director.machine.endpoint import Endpoint
 from director.machine.machines import Machines
 
@@ -68,12 +68,25 @@ def test_state_is_typed() -> None:
 
 def test_blobs_are_uploaded_beside_and_moved_by_the_machine() -> None:
     session = Remembering()
-    Agent(session).put_blob(b"data", sha256_of(b"data"))
+    content = bytes(SMALL_BYTES + 1)
+    Agent(session).put_blob(content, sha256_of(content))
     ((action, arguments),) = session.calls
     (upload,) = session.files
-    digest = hashlib.sha256(b"data").hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     assert action == "store_file"
-    assert arguments == {"upload": upload, "target": f"/var/vcap/data/blobs/{digest}", "digest": digest, "mode": 0o600, "size": 4}
+    assert arguments == {
+        "upload": upload, "target": f"/var/vcap/data/blobs/{digest}", "digest": digest, "mode": 0o600, "size": len(content)}
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_small_blobs_go_with_the_request(tmp_path: Path, as_file: bool) -> None:
+    session = Remembering()
+    (tmp_path / "blob").write_bytes(b"data")
+    Agent(session).put_blob(tmp_path / "blob" if as_file else b"data", sha256_of(b"data"))
+    digest = hashlib.sha256(b"data").hexdigest()
+    arguments = {"data": "ZGF0YQ==", "target": f"/var/vcap/data/blobs/{digest}", "digest": digest, "mode": 0o600}
+    assert session.calls == [("write_file", arguments)]
+    assert session.files == {}
 
 
 def test_a_fetched_file_with_the_wrong_digest_is_not_kept(tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ def test_the_agent_is_pushed_once_and_speaks(world: World, tmp_path: Path) -> No
 def test_a_machine_with_another_python_gets_the_agent_unpacked(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(package, "MAGIC", b"other")
+    monkeypatch.setattr(package, "MAGIC", b"oth\r")
+    monkeypatch.setattr(package, "COMPILED_BY", "cpython-30")
     for _ in range(2):
         opened = dial(world)
         assert opened.call("echo", {"a": "é"}) == {"a": "é"}

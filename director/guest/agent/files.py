@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
@@ -25,7 +24,8 @@ def write(path: Path, text: str, mode: int = 0o644, gid: Optional[int] = None) -
     except (FileNotFoundError, NotADirectoryError):
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix="." + path.name, dir=str(path.parent))
+    name = "%s/.%s.%s" % (path.parent, path.name, unique())
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -39,6 +39,11 @@ def write(path: Path, text: str, mode: int = 0o644, gid: Optional[int] = None) -
         os.unlink(name)
         raise
     return True
+
+
+def unique() -> str:
+    """Part of a name that nobody else takes."""
+    return os.urandom(6).hex()
 
 
 def write_json(path: Path, value: Any, mode: int = 0o600) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -48,7 +47,7 @@ def install_jobs(call: Call, spec: Spec) -> Dict[str, Path]:
     if not spec.archive:
         raise ActionError("The spec names jobs but no rendered templates")
     source = blob(call, spec.archive, "the rendered templates")
-    work = layout.tmp / ("jobs-" + secrets.token_hex(6))
+    work = layout.tmp / ("jobs-" + files.unique())
     try:
         archive.unpack(source, work, links=False, check=call.check)
         made = {}
@@ -114,7 +113,7 @@ def installed_digests(call: Call) -> List[str]:
 def _whole(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder beside its place and move it there when it is filled."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    made = folder.with_name("." + folder.name + "." + secrets.token_hex(4))
+    made = folder.with_name("." + folder.name + "." + files.unique())
     try:
         fill(made)
         os.rename(str(made), str(folder))

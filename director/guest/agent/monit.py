@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Set, Tuple
 from urllib.parse import urlencode
 
 from . import files
@@ -74,27 +74,57 @@ def aggregate(states: Sequence[str], stopped: bool) -> str:
 
 def parse(text: bytes) -> Status:
     """Read the status document; only services of group vcap count."""
-    from xml.etree import ElementTree
-
-    root = ElementTree.fromstring(text)
-    members = set()
-    for group in root.iter("servicegroup"):
-        if group.get("name") == GROUP:
-            members = {item.text for item in group.iter("service")}
-    services = []
+    found = _Document(text)
     generation = ""
-    for item in root.findall("services/service"):
-        name = item.get("name") or ""
-        if item.findtext("type") == SYSTEM_TYPE:
+    for name, facts in found.services:
+        if facts.get("type") == SYSTEM_TYPE:
             generation = name.rpartition("_")[2]
-        if name in members:
-            services.append(_service(name, item))
-    return Status(generation, services)
+    return Status(generation, [_service(name, facts) for name, facts in found.services if name in found.members])
 
 
-def _service(name: str, item: Any) -> Service:
+class _Document:
+    """`services` are (name, path of each element below it -> text), `members` the names in group vcap. Raises Unavailable.
+
+    By expat itself: the tree of `xml.etree` is not needed, and importing it takes as long as ten documents.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        from xml.parsers import expat
+
+        self.services: List[Tuple[str, Dict[str, str]]] = []
+        self.members: Set[str] = set()
+        self._path: List[str] = []
+        self._text: List[str] = []
+        self._ours = False
+        parser = expat.ParserCreate()
+        parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = self._start, self._end, self._text.append
+        try:
+            parser.Parse(text, True)
+        except expat.ExpatError as error:
+            raise Unavailable("its status cannot be read: %s" % error) from error
+
+    def _start(self, tag: str, attributes: Dict[str, str]) -> None:
+        self._path.append(tag)
+        self._text.clear()
+        if self._path[1:] == ["services", "service"]:
+            self.services.append((attributes.get("name", ""), {}))
+        elif tag == "servicegroup":
+            self._ours = attributes.get("name") == GROUP
+
+    def _end(self, tag: str) -> None:
+        text = "".join(self._text)
+        if self._path[-2:] == ["servicegroup", "service"]:
+            if self._ours:
+                self.members.add(text)
+        elif self._path[1:3] == ["services", "service"]:
+            self.services[-1][1].setdefault("/".join(self._path[3:]), text)
+        self._text.clear()
+        self._path.pop()
+
+
+def _service(name: str, facts: Dict[str, str]) -> Service:
     def number(path: str) -> float:
-        return float(item.findtext(path) or 0)
+        return float(facts.get(path) or 0)
 
     return Service(
         name, int(number("monitor")), int(number("status")), int(number("pendingaction")) != 0, int(number("pid")), int(number("uptime")),
@@ -121,6 +151,15 @@ class Monit:
         self._sleep = sleep
         self._clock = clock
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process in its pid file lives and is a monit: after a reboot the number may be another's."""
+        pid = self._pid()
+        try:
+            return lives(pid) and Path("/proc/%d/comm" % pid).read_text().strip() == "monit"
+        except OSError:
+            return False
+
     def status(self) -> Status:
         """Raises Unavailable."""
         return parse(self._request("GET", "/_status2?format=xml", {}))
@@ -145,7 +184,7 @@ class Monit:
             except Unavailable as error:
                 if self._clock() > deadline:
                     raise ActionError("Monit does not answer: %s" % error, self._log()) from error
-            if not started and not self._alive():
+            if not started and not self.is_alive:
                 self._shell.run(["systemctl", "start", UNIT], check=False)
                 started = True
             self._sleep(pause)
@@ -226,10 +265,6 @@ class Monit:
             return int(self._layout.monit_pid.read_text())
         except (FileNotFoundError, ValueError):
             return 0
-
-    def _alive(self) -> bool:
-        pid = self._pid()
-        return lives(pid)
 
     def _signal(self, number: int) -> None:
         pid = self._pid()

@@ -220,7 +220,7 @@ def units(host: Host, settings: Tree) -> bool:
 
 def start_monit(host: Host, settings: Tree) -> bool:
     """Units that systemd has not seen yet need no daemon-reload, so only a changed one costs it."""
-    if host.shell.run(["systemctl", "is-active", "--quiet", UNIT], check=False).exit_code == 0:
+    if host.monit.is_alive:
         return False
     if host.is_real and not host.layout.spec.exists() and not host.disks.known():
         files.write(Path(READY), "")
@@ -259,7 +259,7 @@ RestartSec=1
 KillMode=process
 Delegate=yes
 TasksMax=infinity
-LimitNOFILE=1048576
+LimitNOFILE=65536:1048576
 OOMPolicy=continue
 
 [Install]

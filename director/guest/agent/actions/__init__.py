@@ -30,6 +30,7 @@ from . import (
     sync_names,
     tail_logs,
     update_settings,
+    write_file,
 )
 from .base import Action
 
@@ -42,6 +43,7 @@ ACTIONS: Dict[str, Action] = {
     "missing_blobs": missing_blobs.ACTION,
     "fetch_blob": fetch_blob.ACTION,
     "store_file": store_file.ACTION,
+    "write_file": write_file.ACTION,
     "remove_file": remove_file.ACTION,
     "prepare": prepare.ACTION,
     "apply": apply.ACTION,

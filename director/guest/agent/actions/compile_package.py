@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -35,7 +34,7 @@ def run(
         files.link(layout.packages / name, layout.inner(target))
         if (source / "packaging").is_file():
             _package(call, name, version, target, seconds, stream)
-        made = layout.tmp / ("compiled-%s-%s.tgz" % (name, secrets.token_hex(6)))
+        made = layout.tmp / ("compiled-%s-%s.tgz" % (name, files.unique()))
         layout.tmp.mkdir(parents=True, exist_ok=True)
         try:
             archive.pack(target, made, call.check)

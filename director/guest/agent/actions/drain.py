@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from typing import Any, Dict, List, Optional
 
 from .. import files, health, scripts
@@ -82,6 +81,8 @@ def _drain(call: Call, job: str, arguments: List[str], current: Spec, wanted: Op
 
 def _ask(call: Call, job: str, arguments: List[str], env: Dict[str, str]) -> int:
     """The integer that the script prints; its exit code means nothing."""
+    import tempfile  # most jobs have no drain script
+
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         try:
             Script(scripts.command(call.host, job, "drain") + arguments, env).run(call.cancelled, stdout, stderr)

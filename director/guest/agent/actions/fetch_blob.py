@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 from typing import Any, Generator, Iterator
 from urllib.parse import urlsplit
 
@@ -28,7 +27,7 @@ def run(call: Call, url: str, digest: str, ca: str) -> str:
         return "present"
     layout.tmp.mkdir(parents=True, exist_ok=True)
     layout.blobs.mkdir(parents=True, exist_ok=True)
-    work = layout.tmp / ("fetch-" + secrets.token_hex(8))
+    work = layout.tmp / ("fetch-" + files.unique())
     try:
         for left in reversed(range(TRIES)):
             try:

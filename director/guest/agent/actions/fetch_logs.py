@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import secrets
 import tarfile
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -19,7 +18,7 @@ def run(call: Call, types: str, filters: List[str]) -> Dict[str, Any]:
     host = call.host
     chosen = [_root(host, kind.strip()) for kind in types.split(",")]
     host.layout.tmp.mkdir(parents=True, exist_ok=True)
-    target = host.layout.tmp / ("logs-%s.tgz" % secrets.token_hex(6))
+    target = host.layout.tmp / ("logs-%s.tgz" % files.unique())
     try:
         with tarfile.open(str(target), "w:gz", compresslevel=4, format=tarfile.GNU_FORMAT) as packed:
             for root, prefix in chosen:

@@ -9,17 +9,13 @@ from pathlib import Path
 
 from .. import files
 from ..errors import ActionError, InvalidArguments
-from ..host import Call
+from ..host import Call, Host
 from .base import Action
 
 
 def run(call: Call, upload: str, target: str, digest: str, mode: int, size: int = -1) -> str:
     """A shorter upload is one that the disk had no room for: writing over SFTP does not tell."""
-    layout = call.host.layout
-    source, place = layout.root / upload.lstrip("/"), layout.root / target.lstrip("/")
-    for path in (source, place):
-        if ".." in path.parts or layout.vcap not in path.parents:
-            raise InvalidArguments("'%s' is not below /var/vcap" % path)
+    source, place = below_vcap(call.host, upload), below_vcap(call.host, target)
     if not source.is_file() and place.is_file() and files.sha256(place) == files.bare(digest):
         return "present"
     received = source.stat().st_size
@@ -33,15 +29,23 @@ def run(call: Call, upload: str, target: str, digest: str, mode: int, size: int 
     if actual != files.bare(digest):
         files.remove(source)
         raise ActionError("Payload corrupted. Checksum mismatch. Expected '%s', was 'sha256:%s'" % (digest, actual))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    os.chown(str(source), os.getuid(), os.getgid())
-    source.chmod(mode)
-    _move(source, place)
+    put(source, place, mode)
     return "stored"
 
 
-def _move(source: Path, place: Path) -> None:
-    """Whole or not at all, also to another file system, such as a persistent disk."""
+def below_vcap(host: Host, name: str) -> Path:
+    """The path of a file that the director may write. Raises InvalidArguments."""
+    path = host.layout.root / name.lstrip("/")
+    if ".." in path.parts or host.layout.vcap not in path.parents:
+        raise InvalidArguments("'%s' is not below /var/vcap" % path)
+    return path
+
+
+def put(source: Path, place: Path, mode: int) -> None:
+    """Move a file, root's with this mode: whole or not at all, also to another file system, such as a persistent disk."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.chown(str(source), os.getuid(), os.getgid())
+    source.chmod(mode)
     try:
         os.replace(str(source), str(place))
         return
