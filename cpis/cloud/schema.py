@@ -104,6 +104,12 @@ def wrongs_of(
             yield f"'{prefix}{key.name}' is missing", f"{prefix}{key.name}: {key.description}"
 
 
+@functools.cache
+def clouds() -> tuple[str, ...]:
+    """The clouds that have a schema, sorted."""
+    return tuple(sorted(item.name for item in resources.files("cpis").iterdir() if (item / "schema.yml").is_file()))
+
+
 class Schema:
     """The cloud properties of one cloud, by section."""
 

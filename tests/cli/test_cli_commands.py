@@ -60,6 +60,10 @@ def test_version(offline: Cli) -> None:
         (("-d", "app", "ignore", "web"), "for example: web/0"),
         (("disks",), "Only --orphaned is supported"),
         (("docs", "instance_grup"), "Did you mean 'instance_group'?"),
+        (("docs", "cpi/lokal"), "Did you mean 'local'?"),
+        (("docs", "cpi/"), "There are: cpi/"),
+        (("docs", "cpi/local", "vm_typs"), "Did you mean 'vm_types'?"),
+        (("docs", "manifest", "vm_types"), "caisson docs cpi/aws vm_types"),
     ],
 )
 def test_errors_say_what_to_do_next(offline: Cli, args: tuple[str, ...], words: str) -> None:
@@ -79,6 +83,18 @@ def test_errors_as_json(offline: Cli) -> None:
 def test_docs(offline: Cli) -> None:
     assert "instance_group" in offline.ok("docs").out.split()
     assert "lifecycle" in offline.ok("docs", "instance-group").out
+
+
+def test_docs_of_cloud_properties(offline: Cli) -> None:
+    whole = offline.ok("docs", "cpi/local").out
+    assert "# local: cpi_config" in whole
+    assert "# local: stemcells" in whole
+    part = offline.ok("docs", "cpi/local", "vm-types").out
+    assert "# Memory in MiB." in part
+    assert "stemcells" not in part
+    rows = {row["key"]: row for row in offline.ok("docs", "cpi/local", "vm_types", "--json").rows}
+    assert rows["memory"]["type"] == "integer"
+    assert rows["memory"]["part"] == "vm_types"
 
 
 def test_interpolate(offline: Cli) -> None:
