@@ -14,6 +14,7 @@ TABLE: Mapping[str, str] = {
     "fake": "cpis.fake:FakeCpi",
     "local": "cpis.local:LocalCpi",
     "process": "cpis.process:ProcessCpi",
+    "aws": "cpis.aws:AwsCpi",
 }
 
 

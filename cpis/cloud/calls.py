@@ -32,7 +32,7 @@ class Caller:
     def __init__(
         self, limiter: Limiter, explain: Callable[[str, Exception], CpiError], *, renew: Callable[[Denied], bool] | None = None,
         clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
-        random: Callable[[], float] = randomness.random,
+        random: Callable[[], float] = randomness.random, tries: int = _TRIES,
     ) -> None:
         self._limiter = limiter
         self._explain = explain
@@ -40,6 +40,7 @@ class Caller:
         self._clock = clock
         self._sleep = sleep
         self._random = random
+        self._tries = tries
 
     def __call__(
         self, what: str, action: Callable[[], Result], *, family: str = "read", cost: float = 1.0, repeatable: bool = True,
@@ -47,8 +48,8 @@ class Caller:
     ) -> Result:
         """The answer of `action`, called under the family's limit.
 
-        Refusals for the rate are waited out. Unavailable is tried again (ten times at most) when `repeatable`, or when the request never
-        left; a request whose repetition could make a second thing is not repeatable. `also` names errors that pass by themselves
+        Refusals for the rate are waited out. Unavailable is tried again (`tries` times at most) when `repeatable`, or when the request
+        never left; a request whose repetition could make a second thing is not repeatable. `also` names errors that pass by themselves
         (not there yet, still busy). All of it ends after `patience` seconds with the last error. Raises CpiError.
         """
         started = self._clock()
@@ -87,7 +88,7 @@ class Caller:
 
         def stop(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, Unavailable) and state.attempt_number >= _TRIES:
+            if isinstance(error, Unavailable) and state.attempt_number >= self._tries:
                 return True
             return self._clock() - started + state.upcoming_sleep > patience
 

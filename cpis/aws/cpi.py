@@ -1,0 +1,191 @@
+"""The CPI of AWS: the contract's methods over EC2, S3 and Elastic Load Balancing."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cpis.aws import credentials
+from cpis.aws.api import Api
+from cpis.aws.disks import Disks
+from cpis.aws.driver import Place, Sts
+from cpis.aws.errors import explain
+from cpis.aws.facts import Facts
+from cpis.aws.instances import Instances
+from cpis.aws.launch import Planner
+from cpis.aws.regions import check_region
+from cpis.aws.search import Search
+from cpis.aws.sizes import Sizes
+from cpis.aws.stemcells import Stemcells
+from cpis.aws.surroundings import Surroundings
+from cpis.aws.vms import Vms
+from cpis.cloud.schema import Schema
+from cpis.contract import CpiError, CpiInfo, DiskHint, DiskRequest, Found, Invalid, Properties, Vm, VmRequest, VmResources
+
+_PEM = "-----BEGIN"
+
+
+class AwsCpi:
+    """Machines on AWS. Implements `cpis.contract.Cpi`; see there for what methods promise and raise.
+
+    `config` has the keys of section `cpi` in `schema.yml`, and `director`, the mark on all that this director makes. Nothing is asked of
+    the cloud before the first method that needs it. Raises Invalid for a configuration that is wrong.
+    """
+
+    name = "aws"
+
+    def __init__(
+        self, config: Mapping[str, Any], *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        found = Schema.of("aws").check("cpi", config)
+        check_region(str(found["region"]), bool(found.get("ec2_endpoint")))
+        self._ca = _CaFile(str((found.get("connection_options") or {}).get("ca_cert") or ""))
+        director = str(config.get("director") or "caisson")
+        self._place = Place(found, self._ca.path)
+        source = credentials.of_config(found, self._assume, clock=clock)
+        self._api = Api(self._place, source, found, clock, sleep)
+        self._facts = Facts(self._api)
+        self._instances = Instances(self._api)
+        self._surroundings = Surroundings(self._api, self._instances)
+        self._vms = Vms(self._api, self._facts, self._instances, Planner(self._facts, found, director), self._surroundings)
+        self._disks = Disks(self._api, self._facts, self._instances, found, director)
+        told = {"progress": progress} if progress else {}
+        self._stemcells = Stemcells(self._api, self._facts, self._disks, found, director, **told)
+        self._sizes = Sizes(self._api, found)
+        self._search = Search(self._api, self._instances, director)
+
+    def _assume(self, base: credentials.Source, role: str) -> credentials.Credentials:
+        try:
+            return Sts(base, self._place).assume(role)
+        except CpiError:
+            raise
+        except Exception as error:
+            raise explain("AssumeRole", error) from error
+
+    def info(self) -> CpiInfo:
+        return CpiInfo(("aws-light", "aws-raw"), 3)
+
+    def create_stemcell(self, image_path: str, cloud_properties: Properties, token: str) -> str:
+        """Light: `ami` by region. Heavy: a raw disk, or BOSH's archive with `root.img`; needs `stemcell_bucket`."""
+        with _explained("create_stemcell"):
+            return self._stemcells.create(image_path, cloud_properties, token)
+
+    def delete_stemcell(self, cid: str) -> None:
+        with _explained("delete_stemcell"):
+            self._stemcells.delete(cid)
+
+    def create_vm(self, request: VmRequest) -> Vm:
+        with _explained("create_vm"):
+            return self._vms.create(request)
+
+    def delete_vm(self, cid: str) -> None:
+        with _explained("delete_vm"):
+            self._vms.delete(cid)
+
+    def has_vm(self, cid: str) -> bool:
+        with _explained("has_vm"):
+            return self._vms.exists(cid)
+
+    def reboot_vm(self, cid: str) -> None:
+        with _explained("reboot_vm"):
+            self._vms.reboot(cid)
+
+    def set_vm_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
+        with _explained("set_vm_metadata"):
+            self._vms.set_metadata(cid, metadata)
+
+    def calculate_vm_cloud_properties(self, resources: VmResources) -> dict[str, Any]:
+        with _explained("calculate_vm_cloud_properties"):
+            return self._sizes.calculate(resources)
+
+    def create_disk(self, request: DiskRequest) -> str:
+        with _explained("create_disk"):
+            return self._disks.create(request)
+
+    def delete_disk(self, cid: str) -> None:
+        with _explained("delete_disk"):
+            self._disks.delete(cid)
+
+    def has_disk(self, cid: str) -> bool:
+        with _explained("has_disk"):
+            return self._disks.get(cid) is not None
+
+    def attach_disk(self, vm_cid: str, disk_cid: str) -> DiskHint:
+        with _explained("attach_disk"):
+            return self._disks.attach(vm_cid, disk_cid)
+
+    def detach_disk(self, vm_cid: str, disk_cid: str) -> None:
+        with _explained("detach_disk"):
+            self._disks.detach(vm_cid, disk_cid)
+
+    def resize_disk(self, cid: str, size_mib: int) -> None:
+        with _explained("resize_disk"):
+            self._disks.resize(cid, size_mib)
+
+    def update_disk(self, cid: str, size_mib: int, cloud_properties: Properties) -> str:
+        with _explained("update_disk"):
+            return self._disks.update(cid, size_mib, cloud_properties)
+
+    def set_disk_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
+        with _explained("set_disk_metadata"):
+            self._disks.set_metadata(cid, metadata)
+
+    def get_disks(self, vm_cid: str) -> Sequence[str]:
+        with _explained("get_disks"):
+            return self._disks.of_vm(vm_cid)
+
+    def snapshot_disk(self, cid: str, metadata: Mapping[str, str], token: str) -> str:
+        with _explained("snapshot_disk"):
+            return self._disks.snapshot(cid, metadata, token)
+
+    def delete_snapshot(self, cid: str) -> None:
+        with _explained("delete_snapshot"):
+            self._disks.delete_snapshot(cid)
+
+    def find(self, token: str) -> Sequence[Found]:
+        with _explained("find"):
+            return self._search.find(token)
+
+    def owned(self) -> Sequence[Found]:
+        with _explained("owned"):
+            return self._search.owned()
+
+    def close(self) -> None:
+        self._api.close()
+        self._surroundings.close()
+        self._ca.close()
+
+
+@contextlib.contextmanager
+def _explained(method: str) -> Iterator[None]:
+    """Answers that lack what they must have become errors of the contract, too. Source: CPI contract, row 36."""
+    try:
+        yield
+    except CpiError:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, StopIteration) as error:
+        raise explain(method, error) from error
+
+
+class _CaFile:
+    """The CA bundle as a file, as the HTTP library wants it; a text becomes one for as long as the CPI lives."""
+
+    def __init__(self, given: str) -> None:
+        self.path = given
+        self._made = ""
+        if _PEM in given:
+            with tempfile.NamedTemporaryFile("w", prefix="caisson-ca-", suffix=".pem", delete=False) as file:
+                file.write(given)
+            self.path = self._made = file.name
+        elif given and not Path(given).is_file():
+            raise Invalid(
+                f"connection_options.ca_cert: there is no file {given}", suggestion="Give certificates (PEM) or the path of a file.")
+
+    def close(self) -> None:
+        if self._made:
+            Path(self._made).unlink(missing_ok=True)
