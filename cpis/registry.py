@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,15 +19,24 @@ TABLE: Mapping[str, str] = {
 }
 
 
+# Packages that bring a CPI name it in this group of their entry points: `aix = their.module:AixCpi`.
+ENTRY_POINTS = "caisson.cpis"
+
+
 def load(name: str, config: Mapping[str, Any], **parts: Any) -> Cpi:
     """The CPI of this name with this configuration; `parts` are what else its class takes (`clock`, `sleep`).
 
-    Raises Invalid for an unknown name or a wrong configuration.
+    A name that is none of ours is looked for among the entry points of installed packages. Raises Invalid for an unknown name or a wrong
+    configuration.
     """
-    if name not in TABLE:
-        near = difflib.get_close_matches(name, TABLE, n=1)
-        suggestion = f"Did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(TABLE))}"
-        raise Invalid(f"there is no CPI '{name}'", suggestion=suggestion)
-    module, _, attribute = TABLE[name].partition(":")
-    cpi: Cpi = getattr(importlib.import_module(module), attribute)(config, **parts)
-    return cpi
+    if name in TABLE:
+        module, _, attribute = TABLE[name].partition(":")
+        made: Cpi = getattr(importlib.import_module(module), attribute)(config, **parts)
+        return made
+    others = {found.name: found for found in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name in others:
+        brought: Cpi = others[name].load()(config, **parts)
+        return brought
+    known = sorted({*TABLE, *others})
+    near = difflib.get_close_matches(name, known, n=1)
+    raise Invalid(f"there is no CPI '{name}'", suggestion=f"Did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}")
