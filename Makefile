@@ -12,6 +12,8 @@ STATE ?= $(CURDIR)/.state
 RELEASES := $(patsubst releases/%/config/final.yml,%,$(wildcard releases/*/config/final.yml))
 # What `make bench` compares with, beyond what `make run` needs.
 BENCH_PACKAGES := dnsmasq-base dnsperf knot
+# What plays clouds in tests: the vCenter simulator.
+TEST_PACKAGES := golang-github-vmware-govmomi-dev golang-go
 APT_PACKAGES := e2fsprogs iproute2 mmdebstrap nftables openssh-client openssl procps ruby systemd-container
 
 export CAISSON_STATE := $(STATE)
@@ -55,12 +57,22 @@ build:
 
 lint unit walks test-e2e bench conformance: | build
 
+.PHONY: test-packages
+test-packages: ## install the Debian packages that only tests need
+	@missing=$$(for name in $(TEST_PACKAGES); do \
+	    dpkg-query -W -f='$${Status}' $$name 2>/dev/null | grep -q 'install ok installed' || echo $$name; done); \
+	if [ -n "$$missing" ]; then \
+	    echo "==> Installing" $$missing; \
+	    $(SUDO) apt-get update -qq; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
 .PHONY: unit
 unit: setup ## unit tests: fast, no machines
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "not e2e and not walk" tests
 
 .PHONY: walks
-walks: setup ## the director killed at every point, random histories, property tests, every row of a sweep: in memory, minutes
+walks: setup test-packages ## the director killed at every point, random histories, property tests, every row of a sweep: in memory, minutes
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "walk and not e2e" tests
 
 .PHONY: test-e2e
@@ -68,7 +80,7 @@ test-e2e: setup ## end to end: real machines, real daemons
 	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m pytest -q -m e2e tests
 
 .PHONY: conformance
-conformance: setup ## all CPIs against the suite that they must pass, and against faults: CLOUDS="aws gcp" for some of them
+conformance: setup test-packages ## all CPIs against the suite that they must pass, and against faults: CLOUDS="aws gcp" for some of them
 	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m cpis.conformance $(CLOUDS) --json build/conformance.json
 
 .PHONY: test

@@ -16,6 +16,7 @@ TABLE: Mapping[str, str] = {
     "local": "cpis.local:LocalCpi",
     "process": "cpis.process:ProcessCpi",
     "aws": "cpis.aws:AwsCpi",
+    "vsphere": "cpis.vsphere:VsphereCpi",
 }
 
 
