@@ -13,6 +13,7 @@ from cpis.contract import Cpi, Invalid
 # A class takes its configuration as the only argument.
 TABLE: Mapping[str, str] = {
     "fake": "cpis.fake:FakeCpi",
+    "gcp": "cpis.gcp:GcpCpi",
     "local": "cpis.local:LocalCpi",
     "process": "cpis.process:ProcessCpi",
     "aws": "cpis.aws:AwsCpi",
