@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from cpis.cloud.calls import PATIENCE_SECONDS, Caller
@@ -24,7 +24,6 @@ FAMILIES = {
     "read": Rate(20.0, 300.0), "mutating": Rate(20.0, 300.0), "operations": Rate(40.0, 600.0), "storage": Rate(50.0, 100.0),
 }
 OPERATION_SECONDS = 900.0
-_BUSY_SECONDS = 120.0
 _STALE_TRIES = 8
 _SHORTEST_POLL, _LONGEST_POLL = 0.2, 10.0
 _PAGE = 500
@@ -32,6 +31,7 @@ _PAGE = 500
 log = logging.getLogger("cpis")
 
 Body = dict[str, Any]
+Result = TypeVar("Result")
 
 
 class Compute:
@@ -45,8 +45,8 @@ class Compute:
         self.explain = Explainer(clock)
         self._clock = clock
         self._sleep = sleep
-        limiter = shared(f"gcp/{project}/{place.host}:{place.port}", FAMILIES)
-        self.call = Caller(limiter, self.explain, renew=tokens.renew, clock=clock, sleep=sleep)
+        limiter = shared(f"gcp/{project}/{place.host}:{place.port}", FAMILIES, clock=clock, sleep=sleep)
+        self._caller = Caller(limiter, self.explain, renew=tokens.renew, clock=clock, sleep=sleep)
         self._drivers = PerThread(lambda: self._driver(place, tokens, user_agent), _end)
         self._stores = PerThread(lambda: PlainConnection(storage, tokens, user_agent), _disconnect)
         self._managers = PerThread(lambda: PlainConnection(resources, tokens, user_agent), _disconnect)
@@ -56,6 +56,13 @@ class Compute:
         connection: Any = driver.connection
         connection.operate = self.run
         return driver
+
+    def call(
+        self, what: str, action: Callable[[], Result], *, family: str = "read", repeatable: bool = True, patience: float = PATIENCE_SECONDS,
+    ) -> Result:
+        """As `cpis.cloud.calls.Caller`; what is not ready yet is waited for."""
+        return self._caller(
+            what, action, family=family, repeatable=repeatable, patience=patience, also=lambda error: error.code in NOT_READY)
 
     @property
     def driver(self) -> Any:
@@ -123,8 +130,7 @@ class Compute:
         """Send a change; answers its operation. It may be sent again and again: `requestId` makes it one change. (Libcloud sends none.)"""
         params = {"requestId": request_id()}
         return self.call(
-            f"{method} {path}", lambda: self._request(method, path, params, body), family="mutating",
-            also=lambda error: error.code in NOT_READY, patience=_BUSY_SECONDS if method == "DELETE" else OPERATION_SECONDS)
+            f"{method} {path}", lambda: self._request(method, path, params, body), family="mutating")
 
     def wait(self, operation: Body, what: str, *, seconds: float = OPERATION_SECONDS) -> None:
         """Until the operation is done. Raises its error, or Unavailable (with the operation's name) after so many seconds."""

@@ -16,7 +16,7 @@ from cpis.cloud.waiting import wait_for
 from cpis.contract import Conflict, DiskHint, DiskRequest, Invalid, NotFound, NotSupported, Properties, Unavailable
 from cpis.gcp.api import Body, Compute, Places, quoted
 from cpis.gcp.errors import EXISTS
-from cpis.gcp.names import DISK, digest, labels_of, last, name_of, replaced, same_shape
+from cpis.gcp.names import DISK, GB, digest, labels_of, last, name_of, replaced, same_shape
 from cpis.gcp.settings import Settings
 
 _READY_SECONDS = 900.0
@@ -55,7 +55,8 @@ class Disks:
                 if there is not None:
                     return self._same(there, shape, request.token)
             zone = self._zone(properties, request.vm_cid)
-            labels = labels_of(self._settings.director, request.token, request.metadata, extra={SHAPE: shape})
+            labels = labels_of(
+                self._settings.director, request.token, request.metadata, extra={SHAPE: shape, GB: str(gib(request.size_mib))})
             body = {
                 "name": name, "sizeGb": str(self._size(request.size_mib, zone, properties["type"])),
                 "type": f"projects/{self._settings.project}/zones/{zone}/diskTypes/{properties['type']}", "labels": labels,
@@ -190,16 +191,26 @@ class Disks:
         self._grow(disk, size_mib)
 
     def _grow(self, disk: Body, size_mib: int) -> None:
-        """Larger is done, what a new disk of that size would have is nothing to do, smaller raises NotSupported."""
-        zone, name, now = last(disk.get("zone")), str(disk["name"]), int(disk["sizeGb"])
-        if size_mib < 1:
-            raise Invalid(f"a disk must have at least 1 MiB, not {size_mib}")
-        wanted = self._size(size_mib, zone, last(disk.get("type")))
-        if wanted < now:
-            raise NotSupported(f"the disk {name} of {now} GB cannot be made smaller ({wanted} GB)", resource=name, kind="disk")
-        if wanted > now:
+        """Larger is done, equal is nothing to do, smaller raises NotSupported."""
+        zone, name = last(disk.get("zone")), str(disk["name"])
+        wanted = self._wanted(disk, size_mib, last(disk.get("type")))
+        if wanted > int(disk["sizeGb"]):
             driver = self._compute.driver
             driver.ex_resize_volume(driver.volume(zone, name), wanted)
+
+    def _wanted(self, disk: Body, size_mib: int, kind: str) -> int:
+        """GB of the disk once it has this size. A disk that was asked for with less than its type allows counts as that. Raises
+        NotSupported for a smaller one.
+        """
+        if size_mib < 1:
+            raise Invalid(f"a disk must have at least 1 MiB, not {size_mib}")
+        zone, name, now = last(disk.get("zone")), str(disk["name"]), int(disk["sizeGb"])
+        asked = str((disk.get("labels") or {}).get(GB) or "")
+        smallest = self._size(1, zone, last(disk.get("type")))
+        has = int(asked) if now <= smallest and asked.isdecimal() else now
+        if gib(size_mib) < has:
+            raise NotSupported(f"the disk {name} of {has} GB cannot be made smaller ({gib(size_mib)} GB)", resource=name, kind="disk")
+        return max(self._size(size_mib, zone, kind), now)
 
     def update(self, cid: str, size_mib: int, properties: Properties) -> str:
         """In place, or for another type by a snapshot and a new disk, after which the old one goes.
@@ -222,10 +233,7 @@ class Disks:
             if wanted["type"] == last(disk.get("type")):
                 self._grow(disk, size_mib)
                 return cid
-            size = self._size(size_mib, zone, wanted["type"])
-            if size < int(disk["sizeGb"]):
-                raise NotSupported(f"the disk {cid} of {disk['sizeGb']} GB cannot be made smaller ({size} GB)", resource=cid, kind="disk")
-            self._copied(disk, copy, size, wanted["type"])
+            self._copied(disk, copy, self._wanted(disk, size_mib, wanted["type"]), wanted["type"])
             self._remove(zone, cid)
             self._finish(cid, copy)
             return copy
@@ -238,7 +246,7 @@ class Disks:
             self._detached(before)
             self._remove(zone, copy)
         self.delete_snapshot(_passing(copy))
-        labels = {**(disk.get("labels") or {}), SHAPE: digest([cid, size, kind])}
+        labels = {**(disk.get("labels") or {}), SHAPE: digest([cid, size, kind]), GB: str(size)}
         self._snapshot(zone, cid, _passing(copy), {**labels, DISK: copy})
         prefix = f"projects/{self._settings.project}"
         self._compute.run("POST", f"/zones/{zone}/disks", {

@@ -10,12 +10,13 @@ from typing import Any
 from cpis.cloud.sizes import MachineType, gib, smallest
 from cpis.cloud.tags import SHAPE
 from cpis.cloud.userdata import cloud_config, fit
-from cpis.contract import Invalid, Login, Network, VmRequest, VmResources
+from cpis.contract import DiskHint, Invalid, Login, Network, VmRequest, VmResources
 from cpis.gcp.api import Body
 from cpis.gcp.names import POOL, digest, labels_of, name_of, network_tags, region_of
 from cpis.gcp.settings import Settings, of_network
 
 VM = "caisson-vm"
+LOCAL_SSD = DiskHint(path="/dev/disk/by-id/google-local-nvme-ssd-0")
 _METADATA_BYTES = 262_144
 _SCOPES = "https://www.googleapis.com/auth/"
 _MIB_STEP = 256
@@ -181,7 +182,7 @@ def _disks(
     }]
     if properties.get("ephemeral_disk_type"):
         disks.append({
-            "type": "SCRATCH", "autoDelete": True, "interface": "NVME", "deviceName": "ephemeral",
+            "type": "SCRATCH", "autoDelete": True, "interface": "NVME", "deviceName": "local-ssd-0",
             "initializeParams": {"diskType": below(f"diskTypes/{properties['ephemeral_disk_type']}")},
         })
     return disks

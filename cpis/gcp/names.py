@@ -15,6 +15,7 @@ DIRECTOR = "director"
 KEYS = "caisson-keys"
 DISK = "caisson-disk"
 POOL = "caisson-pool"
+GB = "caisson-gb"
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _SPACE = uuid.UUID("8a4c9a2e-5b0d-4f0e-9f3b-1d6f2c7f9f10")

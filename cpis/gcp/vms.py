@@ -16,11 +16,24 @@ from cpis.cloud.keyed import OnePerToken
 from cpis.cloud.schema import Schema
 from cpis.cloud.text import redact
 from cpis.cloud.waiting import wait_for
-from cpis.contract import Conflict, CpiError, Denied, Invalid, Network, NoCapacity, NotFound, Quota, Unavailable, Vm, VmRequest
+from cpis.contract import (
+    Conflict,
+    CpiError,
+    Denied,
+    Invalid,
+    Network,
+    NoCapacity,
+    NotFound,
+    Quota,
+    Unavailable,
+    Vm,
+    VmRequest,
+    dialled,
+)
 from cpis.gcp.api import Body, Compute, Places, absolute, quoted
 from cpis.gcp.balancing import Balancers
 from cpis.gcp.errors import ADDRESS_TAKEN, EXISTS
-from cpis.gcp.machines import Plan, plan
+from cpis.gcp.machines import LOCAL_SSD, Plan, plan
 from cpis.gcp.names import POOL, last, marks, replaced, same_shape
 from cpis.gcp.settings import Settings
 
@@ -212,7 +225,8 @@ class Vms:
             known = {network.name: self._assigned(network, nic) for network, nic in zip(made.nics, told, strict=True)}
             address = next(iter(_addresses(told[0])[1:]), "") if public else ""
         networks = tuple(known.get(network.name, network) for network in request.networks)
-        return Vm(made.name, networks, address or known[made.nics[0].name].ip)
+        local = any(disk["type"] == "SCRATCH" for disk in made.body["disks"])
+        return Vm(made.name, networks, address or dialled(networks), ephemeral_disk=LOCAL_SSD if local else None)
 
     def _assigned(self, network: Network, nic: Body) -> Network:
         """The network with what the cloud gave: the address, and of a dynamic network the subnet's size and gateway."""

@@ -15,18 +15,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cpis.conformance.bench import Site
-from cpis.conformance.clouds.gcp.catalog import fill
+from cpis.conformance.bench import OtherZone, Site
+from cpis.conformance.clouds.gcp.catalog import PUBLIC_ADDRESSES, fill
 from cpis.conformance.clouds.gcp.faults import Fault, rate_limit
 from cpis.conformance.clouds.gcp.server import EMAIL, Cloud, Server, key_pair
 from cpis.conformance.clouds.gcp.world import World
-from cpis.contract import Login, Network
+from cpis.conformance.keys import login
+from cpis.contract import Network
+from cpis.registry import load
 
 __all__ = ["PROJECT", "Fault", "GcpStandIn", "rate_limit", "start"]
 
 PROJECT = "fake-project"
 _ZONE = "us-central1-a"
-_PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+_OTHER_ZONE = "us-central1-b"
 _CLOUD_CONFIG = """\
 azs:
 - name: z1
@@ -98,14 +100,18 @@ class GcpStandIn:
         return {"project": PROJECT, "json_key": key, "zone": _ZONE, "endpoint": url, "director": "conformance"}
 
     def site(self) -> Site:
+        size = {"machine_type": "e2-small"}
         return Site(
-            networks=lambda number: (
-                Network(
-                    "default", ip=f"10.0.0.{10 + number}", prefix_length=24, gateway="10.0.0.1", default=("dns", "gateway"),
-                    cloud_properties={"network_name": "caisson", "subnetwork_name": "caisson"}),),
-            login=Login("caisson", _PUBLIC_KEY, _PUBLIC_KEY, "-----BEGIN OPENSSH PRIVATE KEY-----\nnone\n"),
-            vm_properties={"machine_type": "e2-small", "zone": _ZONE},
-            stemcell_properties={"image_url": "projects/debian-cloud/global/images/family/debian-12"}, disk_mib=10240)
+            networks=lambda number: (_default(number),), several=lambda number: (_second(number), _default(number)),
+            dynamic=lambda number: (Network(
+                "dynamic", "dynamic", default=("dns", "gateway"),
+                cloud_properties={"network_name": "caisson", "subnetwork_name": "caisson"}),),
+            vip=lambda number: (_default(number), Network("vip", "vip", ip=PUBLIC_ADDRESSES[0])),
+            login=login()[0], vm_properties={**size, "zone": _ZONE}, place={"zone": _ZONE}, disk_mib=10240,
+            stemcell_properties={"image_url": "projects/debian-cloud/global/images/family/debian-12"},
+            other_zone=OtherZone(_ZONE, _OTHER_ZONE, {**size, "zone": _OTHER_ZONE}, lambda number: (_default(number),)),
+            user_data_limit=262_144, again=lambda: load(self.cpi_type, self.config),
+            unreachable=lambda: load(self.cpi_type, self.config_for("http://127.0.0.1:9"), sleep=lambda seconds: None))
 
     def cloud_config(self) -> str:
         return _CLOUD_CONFIG
@@ -138,6 +144,18 @@ class GcpStandIn:
         self.close()
 
 
-def start(workdir: Path, latency: float = 0.0) -> GcpStandIn:
+def _default(number: int) -> Network:
+    return Network(
+        "default", ip=f"10.0.0.{10 + number}", prefix_length=24, gateway="10.0.0.1", default=("dns", "gateway"),
+        cloud_properties={"network_name": "caisson", "subnetwork_name": "caisson"})
+
+
+def _second(number: int) -> Network:
+    return Network(
+        "second", ip=f"10.1.0.{10 + number}", prefix_length=24, gateway="10.1.0.1",
+        cloud_properties={"network_name": "second", "subnetwork_name": "second"})
+
+
+def start(workdir: Path, *, latency: float = 0.0) -> GcpStandIn:
     """A fresh cloud whose operations take `latency` seconds. It keeps nothing in `workdir`."""
     return GcpStandIn(latency)
