@@ -38,6 +38,7 @@ _KINDS: Mapping[str, type[CpiError]] = {
     "backendError": Unavailable, "internalError": Unavailable, "INTERNAL_ERROR": Unavailable, "BACKEND_ERROR": Unavailable,
 }
 _TARGET = re.compile(r"projects/[^/\s']+/((?:zones|regions|global)[^\s'?]*)")
+_LONG_VALUE = re.compile(r"'[^']{100,}('|$)")  # wrong values are repeated whole, metadata with keys in it too
 _LIMIT = re.compile(r"[Ll]imit:?\s*([0-9.]+)")
 _USED = re.compile(r"[Uu]sage:?\s*([0-9.]+)")
 _METRIC = re.compile(r"[Qq]uota '([A-Z0-9_.\-]+)' exceeded")
@@ -83,7 +84,7 @@ class Explainer:
         details: Mapping[str, str] | None = None, target: str = "",
     ) -> CpiError:
         """The error that this code means; a code that nobody knows is judged by its HTTP status."""
-        line = first_line(message)
+        line = first_line(_LONG_VALUE.sub("'...'", message))
         kind = _KINDS.get(code)
         if status == 401 or (kind is None and status == 412):
             kind, code = (Denied, "401") if status == 401 else (Conflict, code or STALE)

@@ -69,7 +69,8 @@ def marks(director: str, token: str) -> dict[str, str]:
 
 def cleaned(metadata: Mapping[str, object]) -> dict[str, str]:
     """Metadata as labels: `/`, `:`, `_` in keys and what else is not allowed become `-`, values are cut, what is empty goes."""
-    found = ((key.strip("-"), value.strip("-")) for key, value in clean(metadata, _LABELS).items())
+    said = {key: value for key, value in metadata.items() if re.search(r"[A-Za-z0-9]", str(key))}
+    found = ((key.strip("-"), value.strip("-")) for key, value in clean(said, _LABELS).items())
     return {key: value for key, value in found if key and value and key != DIRECTOR and not key.startswith("caisson-")}
 
 
