@@ -306,6 +306,14 @@ class NetworkMaker(Protocol):
         """Post: gone; gone before is success. Raises Conflict while machines are on it."""
 
 
+@runtime_checkable
+class Remover(Protocol):
+    """A CPI whose `owned` lists things that no other method deletes: parts of machines that never came up, addresses, half-made images."""
+
+    def remove(self, found: Found) -> None:
+        """Post: gone, and gone before is success. Raises Conflict while something that is there uses it."""
+
+
 class Cpi(Protocol):
     """What every cloud does for the director. All methods may raise any `CpiError`."""
 

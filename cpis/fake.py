@@ -30,6 +30,7 @@ from typing import Any
 
 from cpis import contract
 from cpis.contract import (
+    Check,
     Conflict,
     CpiError,
     CpiInfo,
@@ -44,6 +45,7 @@ from cpis.contract import (
     NotSupported,
     Properties,
     Quota,
+    Uses,
     Vm,
     VmRequest,
     VmResources,
@@ -382,6 +384,23 @@ class FakeCpi:
     def owned(self) -> Sequence[Found]:
         with self._call("owned"):
             return [_found(resource) for resource in self._resources.values() if resource["director"] == self._director]
+
+    def checks(self, uses: Uses) -> Iterator[Check]:
+        try:
+            with self._call("checks"):
+                pass
+        except CpiError as error:
+            yield Check.failed("the fake cloud", "reach", error)
+            return
+        yield Check("the fake cloud", "reach", True, str(self._file or "in memory"))
+        for plural, limit in sorted(self._limits.items()):
+            used = len(self._of(plural.removesuffix("s")))
+            words = (f"{used} of {limit} used", "" if used < limit else f"Delete {plural}, or ask for more.")
+            yield Check(plural, "quota", used < limit, *words)
+        for cid in uses.stemcell_cids:
+            there = self._resources.get(cid, {}).get("kind") == "stemcell"
+            words = ("", "") if there else ("there is no such stemcell", "Upload it again with `caisson upload-stemcell --fix`.")
+            yield Check(cid, "image", there, *words)
 
     def close(self) -> None:
         """Nothing is open."""

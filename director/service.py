@@ -74,7 +74,7 @@ def serving(parts: Parts) -> Iterator[server.HttpsServer]:
     https = server.HttpsServer(
         app.make_app(services.Services(
             store=parts.store, blobs=parts.blobs, tasks=_Queue(queue), planner=parts.preview, director=info, uploads=upload_folder,
-            clock=time.time, certificate=made.certificate, cpis=parts.clouds.names,
+            clock=time.time, certificate=made.certificate, cpis=parts.clouds.names, clouds=parts.clouds.types,
             signer=parts.signer, vault=parts.vault,
         )), made, config.host, config.port)
     memory.settle()

@@ -11,6 +11,7 @@ from director.api import config_diffs, config_uses
 from director.api.calls import Call, answer, field, timestamp
 from director.diagnostics import Diagnostic
 from director.errors import ManifestError, NotFoundError, UsageError
+from director.execute import cloud_uses
 from director.manifest import config_check
 from director.manifest.load import load_yaml
 from director.state import configs as rows
@@ -103,7 +104,11 @@ def diff(call: Call) -> Response:
 def problems(call: Call, type_: str, name: str, content: str) -> tuple[Diagnostic, ...]:
     """What the next deploy would say of the config among the others of its type."""
     texts = {row.name: row.content for row in call.services.store.configs.current(type_)} | {name or "default": content}
-    return config_check.problems(type_, [load_yaml(text, f"{type_} config '{key}'") for key, text in texts.items()])
+    documents = [load_yaml(text, f"{type_} config '{key}'") for key, text in texts.items()]
+    told = config_check.problems(type_, documents)
+    if type_ != "cloud" or any(item.severity == "error" for item in told):
+        return told
+    return (*told, *cloud_uses.problems(documents, call.services.clouds()))
 
 
 def delete_named(call: Call) -> Response:

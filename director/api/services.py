@@ -51,7 +51,8 @@ class DirectorInfo:
 @dataclasses.dataclass(frozen=True)
 class Services:
     """`uploads` is a folder on the state's file system for archives on their way to a task; `certificate` the server's own.
-    `signer` checks the links of machines; without one none is honoured. `vault` opens and keeps values of variables."""
+    `signer` checks the links of machines; without one none is honoured. `vault` opens and keeps values of variables.
+    `clouds` tells the cloud behind each CPI's name."""
 
     store: store.Store
     blobs: LocalBlobstore
@@ -62,5 +63,6 @@ class Services:
     clock: Callable[[], float]
     certificate: pathlib.Path | None = None
     cpis: Callable[[], tuple[str, ...]] = lambda: ("",)
+    clouds: Callable[[], Mapping[str, str]] = dict
     signer: Signer | None = None
     vault: Vault | None = None

@@ -6,9 +6,12 @@ from starlette.responses import Response
 
 from director.api import disks, instances, stemcells
 from director.api.calls import Call, answer, field, timestamp, unsupported, words
+from director.diagnostics import did_you_mean
 from director.errors import ConflictError, NotFoundError, UsageError
 from director.execute import cleanup
 from director.execute.networks import check_orphaned
+
+CPI_NOT_FOUND = 550001
 
 
 def clean_up(call: Call) -> Response:
@@ -38,6 +41,32 @@ def clean_up_preview(call: Call) -> Response:
             "dns_blobs": [row.blob_id for row in found.dns_versions if row.blob_id],
         }
     )
+
+
+def check_cloud(call: Call) -> Response:
+    """Ours: whether the cloud of a CPI is ready. `cpi` is its name; the director's own cloud without one. 404 for a name that is none."""
+    name = field(call.json(), "cpi", str, default="")
+    if name and name not in call.services.cpis():
+        known = ", ".join(item for item in call.services.cpis() if item)
+        raise NotFoundError(
+            f"CPI '{name}' not found in cpi-config", code=CPI_NOT_FOUND,
+            suggestion=did_you_mean(name, call.services.cpis()) or (f"There are: {known}." if known else "There is no CPI config."))
+    return call.start("check_cloud", {"cpi": name}, f"check cloud {name}".rstrip())
+
+
+def cloud_orphans(call: Call) -> Response:
+    """Ours: list what carries this director's mark in its clouds, or in that of `cpi`, and stands in no record."""
+    name = field(call.json(), "cpi", str, default=None)
+    return call.start("cloud_orphans", {} if name is None else {"cpi": name}, "list cloud orphans")
+
+
+def remove_cloud_orphans(call: Call) -> Response:
+    """Ours: delete those in `orphans` ([{cpi, kind, cid}]) that are orphans still."""
+    chosen = field(call.json(), "orphans", list)
+    if not all(isinstance(item, dict) and isinstance(item.get("cid"), str) and isinstance(item.get("kind"), str) for item in chosen):
+        raise UsageError("'orphans' must be a list of {cpi, kind, cid}", code=40000)
+    rows = [{key: item.get(key) or "" for key in ("cpi", "kind", "cid")} for item in chosen]
+    return call.start("cloud_orphans", {"remove": rows}, f"delete {len(rows)} cloud orphan(s)")
 
 
 def delete_vm(_call: Call) -> Response:

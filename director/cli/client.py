@@ -360,6 +360,17 @@ class Client:
     def delete_disk(self, cid: str) -> dict[str, Any]:
         return self.start("DELETE", f"/disks/{quote(cid, safe='')}")
 
+    def check_cloud(self, cpi: str) -> dict[str, Any]:
+        """Start the task whose result has a line of JSON for each check."""
+        return self.start("POST", "/cloud_checks", json={"cpi": cpi})
+
+    def cloud_orphans(self, cpi: str | None = None) -> dict[str, Any]:
+        """Start the task whose result has a line of JSON for each orphan."""
+        return self.start("POST", "/cloud_orphans", json={} if cpi is None else {"cpi": cpi})
+
+    def remove_cloud_orphans(self, chosen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return self.start("POST", "/cloud_orphans/deletions", json={"orphans": list(chosen)})
+
     def clean_up(self, *, remove_all: bool, keep_orphaned_disks: bool) -> dict[str, Any]:
         return self.start("POST", "/cleanup", json={"config": {"remove_all": remove_all, "keep_orphaned_disks": keep_orphaned_disks}})
 

@@ -115,6 +115,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("delete-network", "delete_network", "Delete an orphaned network"),
         Entry("orphaned-vms", "orphaned_vms", "List machines that were replaced and wait to be deleted"),
         Entry("clean-up", "clean_up", "Delete what nothing uses"),
+        Entry("orphans", "orphans", "List what is left over: in the records, or in the clouds"),
+        Entry("cloud", "cloud", "Check whether a cloud is ready for what the cloud config asks of it"),
         Entry("curl", "curl", "Ask the director's API yourself"),
         Entry("help", "help", "Show the commands, or how to use one"),
         Entry("conformance", "conformance", "Try every promise of a CPI on an account of yours"),

@@ -86,6 +86,12 @@ class Clouds:
         """Names for which stemcells are kept: those of the CPI config, or the empty one alone."""
         return tuple(self._configured()) or ("",)
 
+    def types(self) -> Mapping[str, str]:
+        """The cloud behind each of these names; empty for an executable, of which nobody knows it."""
+        entries = self._configured() or {"": {"type": self._default.name}}
+        ours = registry.TABLE.keys() - {"process"}
+        return {name: "" if entry.get("exec_path") or entry["type"] not in ours else str(entry["type"]) for name, entry in entries.items()}
+
     def close(self) -> None:
         with self._lock:
             made = [*self._replaced, *(cpi for _, cpi in self._made.values())]

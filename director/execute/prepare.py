@@ -15,7 +15,7 @@ from typing import Any
 
 from director.diagnostics import folded, in_file
 from director.errors import ManifestError, NotFoundError, PlanError
-from director.execute import networks, observe, rendering, specs, variables
+from director.execute import cloud_uses, networks, observe, rendering, specs, variables
 from director.execute.context import Context
 from director.execute.steps.create_vm import VmWish, wish_of
 from director.manifest import cloud_config, late, load, parse
@@ -62,7 +62,7 @@ class Configs:
 @dataclasses.dataclass(frozen=True)
 class Prepared:
     """A plan, and what doing it needs. `settled` are specs of instances with what was known only when their machines were there, `made_up`
-    numbers of DNS names that a preview made up, as (kind, key, number). `notes` are warnings of variables."""
+    numbers of DNS names that a preview made up, as (kind, key, number). `notes` are warnings of cloud properties and variables."""
 
     wanted: Wanted
     configs: Configs
@@ -236,7 +236,7 @@ def _prepare(ctx: Context, wanted: Wanted, *, write: bool) -> Prepared:
         wanted=wanted, configs=parsed.configs, document=parsed.document, manifest=parsed.manifest, cloud=parsed.cloud, blueprint=blueprint,
         plan=decided, rendered=rendered, rendering=filling, lookup=values.own, variable_set_id=values.set_id,
         find_compiled=ctx.store.compiled_packages.with_keys,
-        made_up=designing.made_up, managed=settled, notes=values.warnings,
+        made_up=designing.made_up, managed=settled, notes=(*parsed.told, *values.warnings),
     )
 
 
@@ -248,6 +248,7 @@ class Parsed:
     manifest: Manifest
     cloud: CloudConfig
     early: Lookup
+    told: tuple[str, ...] = ()
 
 
 def read(ctx: Context, wanted: Wanted) -> Parsed:
@@ -258,6 +259,7 @@ def read(ctx: Context, wanted: Wanted) -> Parsed:
     configs = _filled_in(configs_of(ctx, wanted), early)
     cloud = cloud_config.parse_cloud_config(configs.cloud)
     check_cpis(cloud.azs, [name for name in ctx.clouds.names() if name])
+    told = tuple(f"{item.sentence}. {item.suggestion}" for item in cloud_uses.problems(configs.cloud, ctx.clouds.types()))
     document = late.interpolate_for_director(document, early)
     deployment = ctx.store.deployments.find(name)
     manifest = parse.parse_manifest(
@@ -267,7 +269,7 @@ def read(ctx: Context, wanted: Wanted) -> Parsed:
         previous_groups=tuple(dict.fromkeys(row.group for row in ctx.store.instances.of(name))),
         teams=deployment.teams if deployment else (), deployments=[row.name for row in ctx.store.deployments.all()],
     )
-    return Parsed(wanted, document, configs, _with_states(manifest, wanted.states), cloud, early)
+    return Parsed(wanted, document, configs, _with_states(manifest, wanted.states), cloud, early, told)
 
 
 def configs_of(ctx: Context, wanted: Wanted) -> Configs:

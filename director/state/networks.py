@@ -61,9 +61,10 @@ class Networks(database.Repository):
             raise errors.NotFoundError(f"Network '{name}' doesn't exist", code=16012)
         return found
 
-    def subnets(self, name: str) -> list[SubnetRow]:
-        """By name."""
-        return self._many(SubnetRow, sa.select(_subnets).where(_subnets.c.network == name).order_by(_subnets.c.name))
+    def subnets(self, name: str | None = None) -> list[SubnetRow]:
+        """By name: of one network, or of all."""
+        chosen = sa.select(_subnets).order_by(_subnets.c.network, _subnets.c.name)
+        return self._many(SubnetRow, chosen if name is None else chosen.where(_subnets.c.network == name))
 
     def add_subnet(self, subnet: SubnetRow) -> None:
         """Record what was just made. Raises ConflictError when it is recorded already."""

@@ -11,6 +11,8 @@ from typing import Any
 from director.execute import (
     access,
     cleanup,
+    cloud_checks,
+    cloud_orphans,
     context,
     delete,
     deploy,
@@ -184,6 +186,16 @@ def _clean_up(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str
     )
 
 
+def _check_cloud(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+    return cloud_checks.check_cloud(ctx, str(arguments.get("cpi") or ""))
+
+
+def _cloud_orphans(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
+    if "remove" in arguments:
+        return cloud_orphans.remove_orphans(ctx, arguments["remove"])
+    return cloud_orphans.list_orphans(ctx, arguments.get("cpi"))
+
+
 def _delete_disk(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
     return upkeep.delete_orphaned_disk(ctx, arguments["cid"])
 
@@ -229,6 +241,8 @@ KINDS: Mapping[str, Entry] = {
     "ssh": Entry("ssh", _ssh),
     "cleanup": Entry("delete_artifacts", _clean_up),
     "rotate_variable": Entry("rotate_variable", _rotate),
+    "check_cloud": Entry("check_cloud", _check_cloud),
+    "cloud_orphans": Entry("cloud_orphans", _cloud_orphans),
     "delete_disk": Entry("delete_orphan_disks", _delete_disk),
     "delete_orphaned_vms": Entry("scheduled_orphaned_vm_cleanup", _delete_orphaned_vms),
     "delete_old_networks": Entry("scheduled_orphaned_network_cleanup", _delete_old_networks),

@@ -13,7 +13,10 @@ from director.cli import commands, main, verb
 
 FLAGS = pathlib.Path(__file__).parents[2].parent / "shared/corpus/expected/cli-flags.json"
 # Ways past the director, straight to an agent, and SOCKS proxies: not here.
-OURS = {"director", "dns", "docs", "lint", "template", "plan", "why", "rotate", "rotations", "certificates", "variable", "set-variable"}
+OURS = {
+    "director", "dns", "docs", "lint", "template", "plan", "why", "rotate", "rotations", "certificates", "variable", "set-variable",
+    "portability", "conformance", "cloud", "orphans",
+}
 LEFT_OUT = {"director", "agent-endpoint", "agent-certificate", "gw-socks5"}
 
 
