@@ -12,6 +12,7 @@ from cpis.contract import Cpi, Invalid
 
 # A class takes its configuration as the only argument.
 TABLE: Mapping[str, str] = {
+    "azure": "cpis.azure:AzureCpi",
     "fake": "cpis.fake:FakeCpi",
     "gcp": "cpis.gcp:GcpCpi",
     "local": "cpis.local:LocalCpi",

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cpis.conformance.bench import Site
+from cpis import registry
+from cpis.conformance.bench import OtherZone, Site
 from cpis.conformance.clouds.azure.disks import Pages
 from cpis.conformance.clouds.azure.server import Arm, serve
 from cpis.conformance.clouds.azure.store import Fault, Store, Tree
-from cpis.contract import Login, Network
+from cpis.contract import Cpi, Login, Network
 
 SUBSCRIPTION = "00000000-1111-2222-3333-444444444444"
 TENANT = "99999999-1111-2222-3333-444444444444"
@@ -98,6 +99,7 @@ class AzureStandIn:
         self.store = Store(SUBSCRIPTION)
         if latency:
             self.store.switches.operation_seconds = latency
+            self.store.switches.retry_after = round(latency)
         _seed(self.store)
         self._seeds = set(self.store.resources)
         self.arm = Arm(self.store, LOCATION, TENANT, {CLIENT: SECRET}, pages)
@@ -122,15 +124,30 @@ class AzureStandIn:
         }
 
     def site(self) -> Site:
+        def network(number: int, third: int = 16, **more: Any) -> Network:
+            properties = {"virtual_network_name": VNET, "subnet_name": SUBNET if third == 16 else "second"}
+            base: dict[str, Any] = {
+                "name": "default" if third == 16 else "other", "ip": f"10.244.{third}.{10 + number}", "gateway": f"10.244.{third}.1",
+                "cloud_properties": properties}
+            return Network(**{**base, **more})
+
         def networks(number: int) -> tuple[Network, ...]:
-            properties = {"virtual_network_name": VNET, "subnet_name": SUBNET}
-            return (Network("default", ip=f"10.244.16.{10 + number}", prefix_length=24, gateway="10.244.16.1", default=("dns", "gateway"),
-                            cloud_properties=properties),)
+            return (network(number, default=("dns", "gateway")),)
+
+        def other(url: str) -> Cpi:
+            return registry.load(self.cpi_type, self.config_for(url))
+
+        zone = {"availability_zone": "1"}
         key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1hZGVVcEtleU1hZGVVcEtleU1hZGVVcEtleU1hZGU"
         private = "-----BEGIN OPENSSH PRIVATE KEY-----\nmade-up\n-----END OPENSSH PRIVATE KEY-----"
         return Site(
-            networks=networks, login=Login("caisson", key, key, private),
-            vm_properties={"instance_type": "Standard_B2s"},
+            networks=networks, login=Login("caisson", key, key, private), place=zone, disk_properties=zone,
+            vm_properties={"instance_type": "Standard_B2s", **zone},
+            dynamic=lambda number: (network(number, type="dynamic", ip="", gateway="", default=("dns", "gateway")),),
+            several=lambda number: (network(number, 17), network(number, default=("dns", "gateway"))),
+            vip=lambda number: (*networks(number), Network("vip", "vip", ip=PUBLIC_ADDRESS)),
+            other_zone=OtherZone("1", "2", {"instance_type": "Standard_B2s", "availability_zone": "2"}, networks),
+            user_data_limit=65_535, again=lambda: other(self.endpoint), unreachable=lambda: other("http://127.0.0.1:9"),
             stemcell_properties={"image": {"publisher": "Debian", "offer": "debian-12", "sku": "12-gen2", "version": "latest"}},
             disk_mib=1024)
 

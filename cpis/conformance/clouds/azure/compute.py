@@ -166,7 +166,7 @@ def _check_disks(store: Store, machine: Tree, wanted: list[Tree]) -> None:
         if owner and owner.lower() != machine["id"].lower():
             raise Refused(
                 409, "ConflictingUserInput", f"Disk '{found['name']}' cannot be attached as the disk is already owned by VM '{owner}'.")
-        if found.get("zones") and found.get("zones") != machine.get("zones"):
+        if (found.get("zones") or []) != (machine.get("zones") or []) and not found["sku"]["name"].endswith("_ZRS"):
             raise Refused(400, "BadRequest", f"Disk {found['id']} cannot be attached to the VM because it is not in zone "
                           f"'{''.join(machine.get('zones') or ['none'])}'.")
 

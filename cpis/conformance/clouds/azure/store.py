@@ -81,7 +81,7 @@ class Switches:
     page_size: int = 100
     listing_lags: float = 0.0
     nic_reserved_seconds: float = 0.0
-    retry_after: int | None = None
+    retry_after: int | None = 0
     cores_quota: int = 1000
     tokens_live: float = 3600.0
 

@@ -1,0 +1,161 @@
+"""Tokens: asked for once, shared by all threads, asked for anew before they end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from cpis.azure.errors import LoginFailed
+from cpis.azure.settings import Settings
+from cpis.contract import Denied
+
+_EARLY_SECONDS = 300
+_IMDS = "http://169.254.169.254"
+_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+Send = Callable[[str, str, str | None, Mapping[str, str]], tuple[int, str]]
+"""(method, URL, body, headers) -> (status, text): one request to where tokens come from."""
+
+
+class Tokens:
+    """The token of one CPI config. Nothing is asked before the first use, so credentials may be missing until then."""
+
+    def __init__(self, settings: Settings, send: Send, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._send = send
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._token = ""
+        self._expires_at = 0.0
+
+    def get(self) -> str:
+        """A token that lives five minutes more at least. Raises LoginFailed, Denied without credentials."""
+        with self._lock:
+            if not self._token or self._clock() + _EARLY_SECONDS >= self._expires_at:
+                self._token, self._expires_at = self._ask()
+            return self._token
+
+    @property
+    def expires_at(self) -> float:
+        return self._expires_at
+
+    def forget(self, token: str) -> None:
+        """This token was refused. What another thread has got since then stays."""
+        with self._lock:
+            if token == self._token:
+                self._token = ""
+
+    def _ask(self) -> tuple[str, float]:
+        method, url, body, headers = self.request()
+        status, text = self._send(method, url, body, headers)
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            raise LoginFailed(status, "", text) from None
+        if status != 200 or "access_token" not in answer:
+            description = str(answer.get("error_description") or answer.get("error") or text)
+            code = next((word.rstrip(":") for word in description.split() if word.startswith("AADSTS")), "")
+            raise LoginFailed(status, code, description)
+        life = answer.get("expires_on")
+        ends = float(life) if life else self._clock() + float(answer.get("expires_in") or 3600)
+        return str(answer["access_token"]), ends
+
+    def request(self) -> tuple[str, str, str | None, Mapping[str, str]]:
+        """What is sent for a token, by the source of credentials that there is. Raises Denied."""
+        form = self._form()
+        if form is None:
+            return self._identity()
+        place = self._settings.place
+        tenant = "" if place.adfs else f"/{quote(self._tenant(), safe='')}"
+        body = urlencode({"grant_type": "client_credentials", **form, "resource": place.resource})
+        return "POST", f"{place.login}{tenant}/oauth2/token", body, {"Content-Type": "application/x-www-form-urlencoded"}
+
+    def _tenant(self) -> str:
+        return str(self._settings.config.get("tenant_id") or self._settings.environ.get("AZURE_TENANT_ID") or "")
+
+    def _form(self) -> dict[str, str] | None:
+        """The credentials of a service principal; None for a managed identity. The order is that of Azure's own libraries."""
+        config, environ, source = self._settings.config, self._settings.environ, self._settings.config.get("credentials_source")
+        if source == "managed_identity":
+            return None
+        given = source != "environment" and any(config.get(key) for key in ("client_secret", "certificate"))
+        client = str((config.get("client_id") if source != "environment" else "") or environ.get("AZURE_CLIENT_ID") or "")
+        secret = config.get("client_secret") if given else environ.get("AZURE_CLIENT_SECRET")
+        certificate = config.get("certificate") if given else _text(environ.get("AZURE_CLIENT_CERTIFICATE_PATH"))
+        federated = "" if given else _text(environ.get("AZURE_FEDERATED_TOKEN_FILE"))
+        if secret or certificate or federated:
+            if not client or not (self._tenant() or self._settings.place.adfs):
+                raise Denied("there are credentials for Azure, but no client_id or no tenant_id", suggestion="Add them to the CPI config.")
+            if secret:
+                return {"client_id": client, "client_secret": str(secret)}
+            proof = federated.strip() if federated else self._assertion(client, str(certificate))
+            return {"client_id": client, "client_assertion_type": _ASSERTION, "client_assertion": proof}
+        if source in ("static", "environment"):
+            where = "the CPI config" if source == "static" else "the environment (AZURE_CLIENT_SECRET and so on)"
+            raise Denied(f"there are no credentials for Azure in {where}", suggestion="docs/clouds/azure.md shows how to make some.")
+        return None
+
+    def _assertion(self, client: str, pem: str) -> str:
+        """A signed statement that we are the application. Source: RFC 7523 and Entra's certificate credentials."""
+        key, certificate = _pair(pem)
+        url = f"{self._settings.place.login}/{self._tenant()}/oauth2/token"
+        now = int(self._clock())
+        thumbprint = base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA1())).decode().rstrip("=")
+        head = {"alg": "RS256", "typ": "JWT", "x5t": thumbprint}
+        claims = {"aud": url, "iss": client, "sub": client, "jti": str(uuid.uuid4()), "nbf": now - 60, "exp": now + 600}
+        text = f"{_encoded(head)}.{_encoded(claims)}"
+        signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return f"{text}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+    def _identity(self) -> tuple[str, str, str | None, Mapping[str, str]]:
+        """The identity of the machine that we run on: asked from its metadata service."""
+        config, environ = self._settings.config, self._settings.environ
+        query = {"api-version": "2018-02-01", "resource": self._settings.place.resource}
+        if config.get("managed_identity_resource_id"):
+            query["msi_res_id"] = str(config["managed_identity_resource_id"])
+        elif config.get("client_id") or environ.get("AZURE_CLIENT_ID"):
+            query["client_id"] = str(config.get("client_id") or environ.get("AZURE_CLIENT_ID"))
+        base = str(environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or _IMDS).rstrip("/")
+        if not urlsplit(base).hostname:
+            raise Denied(f"AZURE_POD_IDENTITY_AUTHORITY_HOST is no URL: '{base}'")
+        return "GET", f"{base}/metadata/identity/oauth2/token?{urlencode(query)}", None, {"Metadata": "true"}
+
+
+def _encoded(tree: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(tree).encode()).decode().rstrip("=")
+
+
+def _text(path: str | None) -> str:
+    """The text of a file that the environment names. Raises Denied."""
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise Denied(f"the file with Azure's credentials cannot be read: {error}") from error
+
+
+def _pair(pem: str) -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
+    """Private key and certificate of one PEM text. Raises Denied."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem[pem.index("-----BEGIN CERTIFICATE"):].encode())
+        first = pem.index("-----BEGIN", pem.index("PRIVATE KEY") - 30)
+        key = serialization.load_pem_private_key(pem[first:].encode(), password=None)
+    except (ValueError, TypeError):
+        raise Denied(
+            "the certificate for Azure must be PEM, a certificate and an unencrypted private key",
+            suggestion="`az ad sp create-for-rbac --create-cert` writes such a file.") from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise Denied("the certificate for Azure must have an RSA key")
+    return key, certificate

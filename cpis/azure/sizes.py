@@ -1,0 +1,61 @@
+"""Sizes of machines that a region sells to this subscription, and the smallest that will do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cpis.azure.arm import Arm
+from cpis.azure.disks import Disks
+from cpis.cloud.sizes import MachineType, gib, smallest
+from cpis.contract import VmResources
+
+_ALTERNATIVES = 5
+
+
+class Sizes:
+    """The list of a region is long and hardly changes: it is read once."""
+
+    def __init__(self, arm: Arm, disks: Disks) -> None:
+        self._arm = arm
+        self._disks = disks
+        self._lock = threading.Lock()
+        self._known: tuple[MachineType, ...] = ()
+
+    def known(self) -> tuple[MachineType, ...]:
+        """Sizes that may be had, the smallest first. Raw, since `list_sizes` asks a deprecated list, which tells no restriction."""
+        with self._lock:
+            if not self._known:
+                location = self._disks.location()
+                path = f"/subscriptions/{self._arm.settings.subscription}/providers/Microsoft.Compute/skus"
+                found = [_size(item) for item in self._arm.pages(path, "sizes of machines", {"$filter": f"location eq '{location}'"})
+                         if item.get("resourceType") == "virtualMachines" and _ordinary(item)]
+                self._known = tuple(sorted(found, key=lambda kind: (kind.cpu, kind.ram_mib, kind.name)))
+            return self._known
+
+    def calculate(self, resources: VmResources) -> dict[str, Any]:
+        """`instance_types`, the best first, so that the next is there when Azure has none left; and the ephemeral disk. Raises Invalid."""
+        best = smallest(self.known(), resources)
+        enough = [kind.name for kind in self.known() if kind.cpu >= resources.cpu and kind.ram_mib >= resources.ram_mib]
+        names = list(dict.fromkeys([best.name, *enough]))[:_ALTERNATIVES]
+        return {"instance_types": names, "ephemeral_disk": {"size": gib(resources.ephemeral_disk_size_mib) * 1024}}
+
+
+def _capabilities(item: Mapping[str, Any]) -> dict[str, str]:
+    return {str(entry["name"]): str(entry["value"]) for entry in item.get("capabilities") or []}
+
+
+def _size(item: Mapping[str, Any]) -> MachineType:
+    """Its own disk does not count: the ephemeral one is chosen apart."""
+    values = _capabilities(item)
+    return MachineType(str(item["name"]), int(float(values.get("vCPUs", 0))), int(float(values.get("MemoryGB", 0)) * 1024))
+
+
+def _ordinary(item: Mapping[str, Any]) -> bool:
+    """Not one that this subscription cannot have, nor one for special images: another processor, graphics, confidential computing."""
+    values = _capabilities(item)
+    restricted: Iterable[Mapping[str, Any]] = item.get("restrictions") or []
+    return (
+        not any(entry.get("type") == "Location" for entry in restricted) and values.get("CpuArchitectureType", "x64") == "x64"
+        and float(values.get("GPUs") or 0) == 0 and "ConfidentialComputingType" not in values and bool(values.get("vCPUs")))
