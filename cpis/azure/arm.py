@@ -82,14 +82,17 @@ class Arm:
         self, what: str, action: Callable[[Driver], Result], *, family: str = "read", repeatable: bool = True,
         also: Callable[[CpiError], bool] | None = None, patience: float = 900.0,
     ) -> Result:
-        """One call on this thread's driver. `what` is said in errors."""
-        return self._call()(what, lambda: action(self.drivers.get()), family=family, repeatable=repeatable, also=also, patience=patience)
+        """One call on this thread's driver. `what` is said in errors. What is busy passes by itself and is asked again."""
+        def again(error: CpiError) -> bool:
+            return error.code in BUSY or (also is not None and also(error))
+        return self._call()(
+            what, lambda: action(self.drivers.get()), family=family, repeatable=repeatable, also=again, patience=patience)
 
     def send(
         self, method: str, path: str, what: str, body: Tree | None = None, *, params: Mapping[str, str] | None = None, family: str = "",
         repeatable: bool = True, also: Callable[[CpiError], bool] | None = None, patience: float = 900.0, version: str = "",
     ) -> Answer:
-        """One request. What is busy passes by itself and is asked again."""
+        """One request."""
         query = {"api-version": version or self.settings.version(path), **(params or {})}
 
         def action(driver: Driver) -> Answer:
@@ -97,11 +100,7 @@ class Arm:
             if not isinstance(response.object, dict):
                 raise MalformedResponseError("not an object", body=response.body, driver=None)
             return Answer(response.status, response.object, response.headers)
-
-        def again(error: CpiError) -> bool:
-            return (method != "GET" and error.code in BUSY) or (also is not None and also(error))
-        return self.call(
-            what, action, family=family or _FAMILIES[method], repeatable=repeatable, also=again, patience=patience)
+        return self.call(what, action, family=family or _FAMILIES[method], repeatable=repeatable, also=also, patience=patience)
 
     def get(self, path: str, what: str, params: Mapping[str, str] | None = None) -> Tree:
         """Raises NotFound."""

@@ -17,7 +17,6 @@ from cpis.contract import Invalid, Login, Properties
 CUSTOM_DATA_LIMIT = 65_535
 """Bytes of user data, after base64. Source: CPI contract, section 7.3."""
 EPHEMERAL_LUN = 0
-DATA = "/dev/disk/azure/scsi1/lun0"
 _FORBIDDEN_USERS = frozenset({
     "administrator", "admin", "user", "user1", "test", "user2", "test1", "user3", "admin1", "1", "123", "a", "actuser", "adm", "admin2",
     "aspnet", "backup", "console", "david", "guest", "john", "owner", "root", "server", "sql", "support", "support_388945a0", "sys",
@@ -54,7 +53,7 @@ def sizes(properties: Mapping[str, Any]) -> Sequence[str]:
 def own_disk(properties: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The ephemeral disk, with defaults, when there is to be one."""
     disk = properties.get("ephemeral_disk")
-    if not disk or disk.get("use_root_disk"):
+    if disk is None or disk.get("use_root_disk"):
         return None
     return {"size": 30 * 1024, "caching": "ReadWrite", **{key: value for key, value in disk.items() if value is not None}}
 
@@ -64,19 +63,12 @@ def disk_kind(settings: Settings, *wished: Any) -> str:
     return next((str(kind) for kind in wished if kind), "Standard_LRS" if settings.stack else _SLOW)
 
 
-def user_data(login: Login, name: str, properties: Mapping[str, Any]) -> str:
+def user_data(login: Login, name: str) -> str:
     """Base64 for `customData`. Raises Invalid when it is too long."""
     if login.agent_settings:
         text = login.agent_settings
     else:
-        extra: dict[str, Any] = {}
-        if own_disk(properties):
-            # cloud-init mounts disks before it lets anybody in, so the data folder is there at the first contact.
-            extra = {
-                "disk_setup": {DATA: {"table_type": "gpt", "layout": True, "overwrite": False}},
-                "fs_setup": [{"device": DATA, "partition": 1, "filesystem": "ext4", "overwrite": False}],
-                "mounts": [[f"{DATA}-part1", "/var/vcap/data", "ext4", "defaults,nofail,x-systemd.device-timeout=60", "0", "2"]]}
-        text = cloud_config(login, name, extra)
+        text = cloud_config(login, name)
     data = base64.b64encode(text.encode()).decode()
     fit(data, CUSTOM_DATA_LIMIT, "Azure (after base64)")
     return data
@@ -102,7 +94,7 @@ def machine(
     body: Tree = {"location": location, "tags": dict(tags), "properties": {
         "hardwareProfile": {"vmSize": size},
         "osProfile": {
-            "computerName": name, "adminUsername": user, "customData": user_data(login, name, properties),
+            "computerName": name, "adminUsername": user, "customData": user_data(login, name),
             "linuxConfiguration": {"disablePasswordAuthentication": True, "ssh": {"publicKeys": [
                 {"path": f"/home/{user}/.ssh/authorized_keys", "keyData": key} for key in keys]}}},
         "networkProfile": {"networkInterfaces": [

@@ -191,7 +191,7 @@ class Disks:
                 machine = self._machines.get(vm)
                 lun = _lun_of(machine, path)
                 if lun is not None:
-                    return _hint(lun)
+                    return hint(lun)
                 disk = self.get(cid)
                 owner = str(disk.get("managedBy") or "")
                 if owner and not same(owner, str(machine["id"])):
@@ -207,7 +207,7 @@ class Disks:
                 except CpiError as error:
                     self._retract(vm, cid, error)
                     raise
-                return _hint(lun)
+                return hint(lun)
         raise AssertionError("the last try answers or raises")
 
     def _retract(self, vm: str, cid: str, error: CpiError) -> None:
@@ -369,6 +369,6 @@ def _free_lun(disks: Sequence[Mapping[str, Any]], vm: str) -> int:
     return found
 
 
-def _hint(lun: int) -> DiskHint:
+def hint(lun: int) -> DiskHint:
     """The guest's agent tries the paths of both kinds of controller, SCSI and NVMe, by the number. Source: CPI contract, 12.1."""
     return DiskHint(path=f"/dev/disk/azure/scsi1/lun{lun}", lun=str(lun))

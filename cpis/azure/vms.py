@@ -10,7 +10,7 @@ from typing import Any
 
 from cpis.azure import bodies
 from cpis.azure.arm import Answer, Arm, Tree
-from cpis.azure.disks import blank
+from cpis.azure.disks import blank, hint
 from cpis.azure.errors import HELD, with_more
 from cpis.azure.names import (
     DISK,
@@ -109,9 +109,11 @@ class Vms:
         """Everything that can be refused without asking Azure is refused here. Raises Invalid."""
         token = checked(request.token)
         properties = bodies.checked(request.cloud_properties)
+        if request.login.agent_settings:
+            properties.setdefault("ephemeral_disk", {})  # BOSH's CPI makes one, and BOSH's agents expect it
         planned = plan(request.networks, properties)
         bodies.administrator(self._settings, request.login)
-        bodies.user_data(request.login, token, properties)
+        bodies.user_data(request.login, token)
         zone = str(properties.get("availability_zone") or "")
         shape = shape_of(
             agent=request.agent_id, stemcell=request.stemcell_cid, properties=dict(request.cloud_properties),
@@ -171,7 +173,8 @@ class Vms:
     def _vm(self, order: _Order, subnets: Mapping[str, Subnet], addresses: Mapping[str, str], public: str) -> Vm:
         made = answered(order.request.networks, subnets, addresses)
         dial = public if public and self._settings.config.get("ssh_over_public") else dialled(made)
-        return Vm(vm_cid(order.ref.name, order.ref.group), made, dial)
+        own = hint(bodies.EPHEMERAL_LUN) if bodies.own_disk(order.properties) else None
+        return Vm(vm_cid(order.ref.name, order.ref.group), made, dial, ephemeral_disk=own)
 
     def _check_disks(self, order: _Order) -> None:
         """Row 31: disks that are to be attached must be where the machine will be. Nothing is made before."""
