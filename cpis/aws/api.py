@@ -23,7 +23,7 @@ FAMILIES: Mapping[str, Rate] = {
     "read": Rate(20, 100), "mutate": Rate(5, 50), "run": Rate(2, 5), "balancer": Rate(10, 40), "storage": Rate(100, 100),
 }
 _EXPIRED = frozenset({
-    "ExpiredToken", "ExpiredTokenException", "AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidToken",
+    "RequestExpired", "ExpiredToken", "ExpiredTokenException", "AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidToken",
     "InvalidSecurityToken", "UnrecognizedClientException",
 })
 _PAGE = 1000
@@ -108,12 +108,12 @@ class Api:
             return None if error.code == "DryRunOperation" else error
         return None
 
-    def identity(self) -> Tree:
-        """Who the credentials belong to: Account, Arn, UserId."""
+    def identity(self) -> tuple[Tree, str]:
+        """Who the credentials belong to (Account, Arn, UserId), and the `Date` of the answer."""
         sts = Sts(self.source, self.place)
         answer = self.call("GetCallerIdentity", lambda: sts.ask("GetCallerIdentity"), family="read", patience=30.0)
-        found: Tree = answer.get("GetCallerIdentityResult") or {}
-        return found
+        response: Any = sts.connection.connection
+        return answer.get("GetCallerIdentityResult") or {}, str(response.getresponse().headers.get("date") or "")
 
     def close(self) -> None:
         """End the connections of all threads."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cpis.aws import credentials
 from cpis.aws.api import Api
+from cpis.aws.checks import Checks
 from cpis.aws.disks import Disks
 from cpis.aws.driver import Place, Sts
 from cpis.aws.errors import explain
@@ -24,13 +25,13 @@ from cpis.aws.stemcells import Stemcells
 from cpis.aws.surroundings import Surroundings
 from cpis.aws.vms import Vms
 from cpis.cloud.schema import Schema
-from cpis.contract import CpiError, CpiInfo, DiskHint, DiskRequest, Found, Invalid, Properties, Vm, VmRequest, VmResources
+from cpis.contract import Check, CpiError, CpiInfo, DiskHint, DiskRequest, Found, Invalid, Properties, Uses, Vm, VmRequest, VmResources
 
 _PEM = "-----BEGIN"
 
 
 class AwsCpi:
-    """Machines on AWS. Implements `cpis.contract.Cpi`; see there for what methods promise and raise.
+    """Machines on AWS. Implements `cpis.contract.Cpi` and `CloudChecker`; see there for what methods promise and raise.
 
     `config` has the keys of section `cpi` in `schema.yml`, and `director`, the mark on all that this director makes. Nothing is asked of
     the cloud before the first method that needs it. Raises Invalid for a configuration that is wrong.
@@ -58,6 +59,9 @@ class AwsCpi:
         self._stemcells = Stemcells(self._api, self._facts, self._disks, found, director, **told)
         self._sizes = Sizes(self._api, found)
         self._search = Search(self._api, self._instances, director)
+        self._config = found
+        self._director = director
+        self._clock = clock
 
     def _assume(self, base: credentials.Source, role: str) -> credentials.Credentials:
         try:
@@ -154,6 +158,10 @@ class AwsCpi:
     def owned(self) -> Sequence[Found]:
         with _explained("owned"):
             return self._search.owned()
+
+    def checks(self, uses: Uses) -> Iterable[Check]:
+        """See `cpis.contract.CloudChecker`."""
+        return Checks(self._api, self._facts, self._search, self._config, self._director, self._clock).run(uses)
 
     def close(self) -> None:
         self._api.close()

@@ -16,13 +16,14 @@
 from __future__ import annotations
 
 import datetime
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from libcloud.common.aws import SignedAWSConnection
-from libcloud.common.base import BaseDriver
+from libcloud.common.base import BaseDriver, JsonResponse
 from libcloud.compute.base import Node, StorageVolume
 from libcloud.compute.drivers.ec2 import EC2Connection, EC2NodeDriver, EC2Response
 from libcloud.compute.types import NodeState
@@ -33,6 +34,8 @@ from libcloud.storage.drivers.s3 import S3Response, S3SignatureV4Connection, S3S
 
 from cpis.aws.credentials import Credentials, Source
 from cpis.aws.errors import ServiceError
+from cpis.cloud.faults import MALFORMED
+from cpis.cloud.text import first_line
 from cpis.contract import Unavailable
 
 TIMEOUT_SECONDS = 60
@@ -101,6 +104,24 @@ class _StsConnection(_Signed):
     responseCls = _QueryResponse
 
 
+class _JsonAnswer(JsonResponse):
+    """The answer of a service that speaks JSON."""
+
+    def parse_error(self) -> str:
+        try:
+            body = json.loads(self.body or "")
+            code, message = str(body.get("__type", "")).rpartition("#")[2], str(body.get("message") or body.get("Message") or "")
+        except (ValueError, AttributeError):
+            code, message = "", first_line(self.body or "")
+        raise ServiceError(int(self.status), code, message, self.headers.get("x-amzn-requestid", ""), self.headers)
+
+
+class _QuotasConnection(_Signed):
+    version = "2019-06-24"
+    service_name = "servicequotas"
+    responseCls = _JsonAnswer
+
+
 class _S3Connection(_Signed, S3SignatureV4Connection):
     responseCls = _StorageResponse
 
@@ -116,7 +137,7 @@ class Place:
             connection, "ca_cert", ca_file)}) if ca_file else LibcloudConnection
 
     def url(self, service: str) -> str:
-        """The base URL of a service: ec2, elasticloadbalancing, s3, sts."""
+        """The base URL of a service: ec2, elasticloadbalancing, s3, sts, servicequotas."""
         given = self._config.get({"elasticloadbalancing": "elb"}.get(service, service) + "_endpoint")
         if given:
             return str(given) if "://" in str(given) else f"https://{given}"
@@ -124,7 +145,7 @@ class Place:
         if self._config.get("dualstack"):
             if service == "s3":
                 return f"https://s3.dualstack.{self.region}.{suffix}"
-            if service != "sts":
+            if service in ("ec2", "elasticloadbalancing"):
                 return f"https://{service}.{self.region}.{'api.amazonwebservices.com.cn' if suffix.endswith('cn') else 'api.aws'}"
         return f"https://{service}.{self.region}.{suffix}"
 
@@ -156,7 +177,7 @@ class Ec2(EC2NodeDriver):
 
     def ask(self, action: str, params: Mapping[str, Any] | None = None) -> Tree:
         """The answer of any action, for which Libcloud has no method or one that sends or reads too little."""
-        return tree(self.connection.request(self.path, params={"Action": action, **(params or {})}).object)
+        return tree(self.connection.request(self.path, params={"Action": action, **(params or {})}).object, action)
 
     @property
     def used(self) -> Credentials | None:
@@ -219,20 +240,22 @@ class Sts(BaseDriver):
     """Who we are, and roles."""
 
     name = "AWS STS"
+    service = "sts"
+    connectionKind: type = _StsConnection
 
     def __init__(self, source: Source, place: Place) -> None:
         self.source = source
         self.region_name = place.region
-        self.connectionCls = place.connection(_StsConnection)
+        self.connectionCls = place.connection(self.connectionKind)
         super().__init__("-", "-", region=place.region)
-        place.point(self.connection, "sts")
+        place.point(self.connection, self.service)
 
     def _ex_connection_class_kwargs(self) -> dict[str, Any]:
         return {"signature_version": "4"}
 
     def ask(self, action: str, params: Mapping[str, Any] | None = None) -> Tree:
         """The answer of any action."""
-        return tree(self.connection.request("/", params={"Action": action, **(params or {})}).object)
+        return tree(self.connection.request("/", params={"Action": action, **(params or {})}).object, action)
 
     def assume(self, role: str) -> Credentials:
         """The keys of a role for an hour."""
@@ -242,17 +265,33 @@ class Sts(BaseDriver):
             expires = datetime.datetime.fromisoformat(found["Expiration"].replace("Z", "+00:00")).timestamp()
             return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], expires)
         except (KeyError, ValueError):
-            raise Unavailable(f"AssumeRole: the answer has no keys for {role}", code="malformed") from None
+            raise Unavailable(f"AssumeRole: the answer has no keys for {role}", code=MALFORMED) from None
 
 
-def tree(element: Any) -> Tree:
-    """An answer as dictionaries, lists (of `item` and `member`) and texts, whatever its namespace. Empty elements are empty texts.
+class Quotas(Sts):
+    """Service Quotas, which speaks JSON."""
+
+    name = "AWS Service Quotas"
+    service = "servicequotas"
+    connectionKind = _QuotasConnection
+
+    def value(self, service: str, code: str) -> float:
+        """The limit that applies to the account."""
+        headers = {"X-Amz-Target": "ServiceQuotasV20190624.GetServiceQuota", "Content-Type": "application/x-amz-json-1.1"}
+        data = json.dumps({"ServiceCode": service, "QuotaCode": code})
+        return float(self.connection.request("/", data=data, headers=headers, method="POST").object["Quota"]["Value"])
+
+
+def tree(element: Any, action: str) -> Tree:
+    """The answer to an action as dictionaries, lists (of `item` and `member`) and texts, whatever its namespace; what is empty is "".
 
     Libcloud's own `_to_node` and so on leave out what is needed here: reasons of states, subnets of interfaces, several attachments.
     """
-    read = _read(element)
+    name = str(getattr(element, "tag", "")).rpartition("}")[2]
+    read = _read(element) if name == f"{action}Response" else ""
     if not isinstance(read, dict):
-        raise TypeError("the answer has no elements")
+        # A page of a proxy may be well-formed, and would else say that nothing is there.
+        raise Unavailable(f"{action}: this is no answer of AWS: it begins with <{name}>", code=MALFORMED)
     return read
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from libcloud.compute.base import Node
+from libcloud.compute.types import NodeState
 from libcloud.loadbalancer.base import LoadBalancer, Member
 from libcloud.loadbalancer.drivers.alb import ROOT as ALB_ROOT
 from libcloud.loadbalancer.drivers.alb import ALBTargetGroup
@@ -80,7 +82,7 @@ class Surroundings:
         def register() -> None:
             driver = self._elb.get()
             balancer = LoadBalancer(name, name, State.UNKNOWN, "", 0, driver)
-            driver.balancer_attach_member(balancer, Member(cid, "", 0))
+            driver.balancer_attach_compute_node(balancer, Node(cid, cid, NodeState.UNKNOWN, [], [], driver))
 
         self._api.call("RegisterInstancesWithLoadBalancer", register, family="balancer")
 
@@ -93,7 +95,7 @@ class Surroundings:
 
             # Libcloud asks for target groups by ARN only.
             def describe() -> Tree:
-                return tree(self._alb.get().connection.request(ALB_ROOT, params=params).object)
+                return tree(self._alb.get().connection.request(ALB_ROOT, params=params).object, "DescribeTargetGroups")
 
             answer = self._api.call("DescribeTargetGroups", describe, family="balancer")
             found = items(answer["DescribeTargetGroupsResult"], "TargetGroups")

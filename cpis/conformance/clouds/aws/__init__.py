@@ -92,7 +92,8 @@ class AwsStandIn:
     def config_for(self, url: str) -> Mapping[str, Any]:
         return {
             "access_key_id": KEY, "secret_access_key": SECRET, "region": REGION, "ec2_endpoint": url, "elb_endpoint": url,
-            "s3_endpoint": url, "sts_endpoint": url, "stemcell_bucket": BUCKET, "default_security_groups": [self.seeds["security_group"]],
+            "s3_endpoint": url, "sts_endpoint": url, "servicequotas_endpoint": url,
+            "stemcell_bucket": BUCKET, "default_security_groups": [self.seeds["security_group"]],
             "poll_interval": 0.02, "director": "conformance", "request_rates": {family: [500, 500] for family in ("read", "mutate", "run")},
         }
 
@@ -138,7 +139,7 @@ class AwsStandIn:
         self._control("scripts", scripts)
 
     def settings(self, **settings: object) -> None:
-        """`page` items at most in a list, `pending` and `invisible` looks at each new machine, `users` with their policies."""
+        """`page` items at most in a list, `pending` and `invisible` looks at each new machine, `denied` actions, `vcpus` of the quota."""
         self._control("settings", settings)
 
     def _control(self, what: str, document: object = None, method: str = "") -> Any:

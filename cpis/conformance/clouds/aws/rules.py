@@ -51,10 +51,15 @@ class Params(dict[str, str]):
 
 
 class World:
-    """Moto's stores of one account and region. `settings`: `page` (largest page), `pending` and `invisible` (number of looks)."""
+    """Moto's stores of one account and region.
 
-    def __init__(self, ec2: Any, s3: Any) -> None:
+    `settings`: `page` (largest page), `pending` and `invisible` (number of looks at new machines), `denied` (actions), `dies` (code,
+    message and times: how the next machines end at boot), `vcpus` (the quota).
+    """
+
+    def __init__(self, ec2: Any, s3: Any, elb: Any) -> None:
         self.ec2 = ec2
+        self.elb = elb
         self.s3 = s3
         self.settings: dict[str, Any] = {}
         self.pending: dict[str, int] = {}
@@ -131,6 +136,9 @@ def _run_instances(world: World, params: Params) -> None:
         if subnet is None:
             continue
         zones.add(subnet.availability_zone)
+        for group in params.values(f"NetworkInterface.{number}.SecurityGroupId"):
+            if group not in world.ec2.groups[subnet.vpc_id]:
+                raise Refusal("InvalidGroup.NotFound", f"The security group '{group}' does not exist in VPC '{subnet.vpc_id}'")
         address = params.get(f"NetworkInterface.{number}.PrivateIpAddress", "")
         if address:
             _check_address(world, subnet, address)
@@ -142,9 +150,14 @@ def _run_instances(world: World, params: Params) -> None:
             "InvalidParameterValue", f"The availability zone '{wanted}' does not match the availability zone '{zones.pop()}' of the subnet")
     for number in params.numbered("BlockDeviceMapping"):
         # Moto knows no instance storage.
-        if f"BlockDeviceMapping.{number}.VirtualName" in params:
-            for key in [key for key in params if key.startswith(f"BlockDeviceMapping.{number}.")]:
+        base = f"BlockDeviceMapping.{number}"
+        if f"{base}.VirtualName" in params:
+            for key in [key for key in params if key.startswith(f"{base}.")]:
                 del params[key]
+        elif f"{base}.Ebs.VolumeSize" not in params:
+            # A root disk may have the image's size; moto wants to be told.
+            image = world.ec2.amis.get(params["ImageId"])
+            params[f"{base}.Ebs.SnapshotId"] = image.ebs_snapshot.id if image else ""
 
 
 def _check_address(world: World, subnet: Any, address: str) -> None:
@@ -184,6 +197,11 @@ def _ran_instances(world: World, params: Params, body: str) -> None:
             world.ec2.get_subnet(eni.subnet.id)._unused_ips.discard(eni.private_ip_address)
         instance.placement.group_name = params.get("Placement.GroupName", "")
         instance.placement.tenancy = params.get("Placement.Tenancy", "default")
+        dies = world.settings.get("dies") or {}
+        if dies.get("times"):
+            dies["times"] -= 1
+            instance.terminate()
+            instance.state_reason.code, instance.state_reason.message = dies["code"], dies["message"]
         world.invisible[cid] = int(world.settings.get("invisible", 0))
         world.pending[cid] = int(world.settings.get("pending", 0))
 
@@ -202,6 +220,18 @@ def _describe_instances(world: World, params: Params) -> None:
             found = [instance.id for instance in world.ec2.all_instances() if instance.client_token in tokens] or ["i-00000000"]
             params[f"Filter.{number}.Name"] = "instance-id"
             params.update({f"Filter.{number}.Value.{n}": cid for n, cid in enumerate(found, 1)})
+        elif params.get(f"Filter.{number}.Name") == "instance-id":
+            for n in params.numbered(f"Filter.{number}.Value"):
+                params[f"Filter.{number}.Value.{n}"] = _seen(world, params[f"Filter.{number}.Value.{n}"])
+
+
+def _seen(world: World, cid: str) -> str:
+    """The id in a list, another one while lists do not have it yet."""
+    try:
+        world.look(cid, "")
+    except Refusal:
+        return "i-00000000"
+    return cid
 
 
 def _instance_ids(world: World, params: Params) -> None:
@@ -218,6 +248,13 @@ def _reboot(world: World, params: Params) -> None:
         instance = world.instance(cid)
         if instance is not None and instance.state != "running":
             raise Refusal("IncorrectState", f"The instance '{cid}' is not in the 'running' state.")
+
+
+def classic_balancer(world: World, params: Params) -> None:
+    """Moto fails at names that it does not know."""
+    name = params.get("LoadBalancerName", "")
+    if name and name not in world.elb.load_balancers:
+        raise Refusal("LoadBalancerNotFound", f"There is no ACTIVE Load Balancer named '{name}'")
 
 
 # Volumes and snapshots

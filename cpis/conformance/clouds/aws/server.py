@@ -28,6 +28,7 @@ def main(latency: float) -> None:
     moto_server = importlib.import_module("moto.server")
     backends = importlib.import_module("moto.backends")
     serving = importlib.import_module("werkzeug.serving")
+    from cpis.conformance.clouds.aws.parameters import Parameters
     from cpis.conformance.clouds.aws.rules import World
     from cpis.conformance.clouds.aws.service import Service
     from cpis.conformance.clouds.aws.signatures import Checker
@@ -38,7 +39,7 @@ def main(latency: float) -> None:
     seeds = _seed(backend)
     checker = Checker({KEY: SECRET}, {}, time.time)
     application = moto_server.DomainDispatcherApplication(moto_server.create_backend_app)
-    service = Service(application, World(backend("ec2"), backend("s3", "aws")), checker, latency)
+    service = Service(application, World(backend("ec2"), backend("s3", "aws"), backend("elb")), checker, Parameters(), latency)
     quiet = type("Quiet", (serving.WSGIRequestHandler,), {"log_request": lambda self, *rest: None, "protocol_version": "HTTP/1.1"})
     server = serving.make_server("127.0.0.1", 0, service, threaded=True, request_handler=quiet)
     server.daemon_threads = True

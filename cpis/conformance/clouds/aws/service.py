@@ -20,6 +20,7 @@ from uuid import uuid4
 from xml.sax.saxutils import escape
 
 from cpis.conformance.clouds.aws import rules
+from cpis.conformance.clouds.aws.parameters import Parameters
 from cpis.conformance.clouds.aws.rules import Params, Refusal
 from cpis.conformance.clouds.aws.signatures import Checker
 
@@ -59,8 +60,9 @@ class Script:
 class Service:
     """A WSGI application. `settings` and `scripts` are changed by `POST /stand-in/settings` and `/stand-in/scripts` with JSON."""
 
-    def __init__(self, moto: Application, world: rules.World, checker: Checker, latency: float = 0.0) -> None:
+    def __init__(self, moto: Application, world: rules.World, checker: Checker, parameters: Parameters, latency: float = 0.0) -> None:
         self._moto = moto
+        self._parameters = parameters
         self._world = world
         self._checker = checker
         self._latency = latency
@@ -96,6 +98,8 @@ class Service:
                 self._scripts = [Script(**script) for script in json.loads(body)]
             elif what == "settings":
                 self._world.settings.update(json.loads(body))
+                if self._world.settings.pop("expire", False):
+                    self._checker.expire()
             elif what == "state":
                 result = self._world.counts()
         return Answer("200 OK", [("Content-Type", "application/json")], json.dumps(result).encode())
@@ -118,10 +122,15 @@ class Service:
             return _scripted_answer(scripted)
         try:
             self._checker.check(environ, body)
+            if "/servicequotas/" in authorization:
+                return _json({"Quota": {"QuotaName": "Running On-Demand instances", "Value": self._world.settings.get("vcpus", 640.0)}})
             if "/elasticloadbalancing/" in authorization:
                 # The service takes any path, and Libcloud puts the version there; moto knows the root only.
+                rules.classic_balancer(self._world, params)
                 environ = {**environ, "PATH_INFO": "/", "REQUEST_URI": "/", "RAW_URI": "/"}
             answer = self._ec2(environ, action, params) if is_ec2 else self._pass(environ)
+            if action == "AssumeRole":
+                self._checker.learn(answer.body.decode())
         except Refusal as refusal:
             answer = _refused(refusal)
         return _scripted_answer(scripted) if scripted else answer
@@ -135,6 +144,9 @@ class Service:
         return None
 
     def _ec2(self, environ: Environ, action: str, params: Params) -> Answer:
+        self._parameters.check(action, params)
+        if action in self._world.settings.get("denied", ()):
+            raise Refusal("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
         with self._lock:
             token = params.get("ClientToken", "")
             if params.get("DryRun", "").lower() == "true" or action not in _IDEMPOTENT or not token:
@@ -204,6 +216,10 @@ class Service:
             if close is not None:
                 close()
         return answer
+
+
+def _json(document: object) -> Answer:
+    return Answer("200 OK", [("Content-Type", "application/x-amz-json-1.1")], json.dumps(document).encode())
 
 
 def _scripted_answer(script: Script) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import html
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +24,18 @@ class Checker:
     def __init__(self, secrets: Mapping[str, str], tokens: Mapping[str, str], clock: Callable[[], float]) -> None:
         self.secrets = dict(secrets)
         self.tokens = dict(tokens)
+        self._expired: set[str] = set()
         self._clock = clock
+
+    def learn(self, answer: str) -> None:
+        """Temporary keys, as STS has just given them out."""
+        key, secret, token = (html.unescape(re.findall(f"<{name}>([^<]*)<", answer)[0]) for name in (
+            "AccessKeyId", "SecretAccessKey", "SessionToken"))
+        self.secrets[key], self.tokens[key] = secret, token
+
+    def expire(self) -> None:
+        """All temporary keys end."""
+        self._expired |= set(self.tokens)
 
     def check(self, environ: Mapping[str, Any], body: bytes) -> None:
         """Raises Refusal as the service answers: unknown keys, wrong secrets, stale requests."""
@@ -35,6 +47,8 @@ class Checker:
             raise Refusal("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
         if self.tokens.get(key, "") != environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""):
             raise Refusal("AuthFailure", "AWS was not able to validate the provided session token", 401)
+        if key in self._expired:
+            raise Refusal("RequestExpired", "Request has expired.", 400)
         stamp = environ.get("HTTP_X_AMZ_DATE", "")
         sent = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC).timestamp()
         if abs(sent - self._clock()) > _SKEW_SECONDS:

@@ -1,0 +1,461 @@
+"""What goes wrong on AWS, told by the stand-in over the wire. Numbers are rows of the CPI reference's table of mistakes."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cpis.aws import AwsCpi
+from cpis.conformance.bench import Bench
+from cpis.conformance.clouds.aws import AwsStandIn
+from cpis.conformance.clouds.aws.account import REGION, SECRET
+from cpis.contract import (
+    Conflict,
+    CpiError,
+    Denied,
+    DiskRequest,
+    Invalid,
+    NoCapacity,
+    NotFound,
+    NotSupported,
+    Quota,
+    Throttled,
+    Unavailable,
+    VmRequest,
+)
+
+pytestmark = pytest.mark.walk
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime.datetime.now().timestamp()
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def quick(aws: AwsStandIn, cpi: AwsCpi, time: Time) -> Iterator[AwsCpi]:
+    """A CPI for which waiting takes no time."""
+    made = AwsCpi(aws.config, clock=time.clock, sleep=time.sleep)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bench(aws: AwsStandIn, quick: AwsCpi) -> Iterator[Bench]:
+    site = aws.site()
+    bench = Bench(quick, site, quick.create_stemcell("", site.stemcell_properties, "conformance-stemcell"))
+    aws.forget_requests()
+    yield bench
+    aws.script()
+    aws.settings(page=1000, pending=0, invisible=0, dies={}, denied=[])
+    assert not bench.clean()
+    assert not aws.resources(), "something leaked"
+
+
+def actions(aws: AwsStandIn) -> list[str]:
+    return [action for _, action in aws.requests()]
+
+
+# Requests
+
+def test_a_machine_takes_two_requests(aws: AwsStandIn, bench: Bench) -> None:
+    """Numbers of the issue: none needless, no list of images. The first one reads the subnet, too."""
+    bench.vm(0)
+    assert actions(aws) == ["DescribeSubnets", "RunInstances", "DescribeInstances"]
+    aws.forget_requests()
+    bench.vm(1)
+    assert actions(aws) == ["RunInstances", "DescribeInstances"]
+    assert {method for method, _ in aws.requests()} == {"POST"}
+
+
+def test_a_disk_takes_three_requests(aws: AwsStandIn, bench: Bench) -> None:
+    vm = bench.vm(0)
+    aws.forget_requests()
+    disk = bench.disk(vm_cid=vm.cid)
+    assert actions(aws) == ["DescribeInstances", "CreateVolume", "DescribeVolumes"]
+    aws.forget_requests()
+    bench.cpi.attach_disk(vm.cid, disk)
+    assert actions(aws) == ["DescribeInstances", "DescribeVolumes", "AttachVolume", "DescribeVolumes"]
+
+
+def test_many_looks_are_one_request(aws: AwsStandIn, bench: Bench) -> None:
+    """6.4: machines that are waited for at the same time are looked at together."""
+    aws.settings(pending=3)
+    threads = [threading.Thread(target=bench.vm, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([action for action in actions(aws) if action == "RunInstances"]) == 8
+    assert len([action for action in actions(aws) if action == "DescribeInstances"]) < 8 * 4
+
+
+# Answers that are lost
+
+def test_a_lost_answer_makes_no_second_machine(aws: AwsStandIn, bench: Bench) -> None:
+    """Row 4: the effect is there, its answer is not; asked again, the token gives the same machine."""
+    aws.script({"action": "RunInstances", "code": "InternalError", "status": 500, "when": "after", "times": 2})
+    vm = bench.vm(0)
+    assert [found.cid for found in bench.cpi.owned() if found.kind == "vm"] == [vm.cid]
+
+
+def test_answers_that_stay_lost_leave_nothing(aws: AwsStandIn, bench: Bench) -> None:
+    aws.script({"action": "RunInstances", "code": "InternalError", "status": 500, "when": "after", "times": 1000})
+    with pytest.raises(Unavailable):
+        bench.vm(0)
+    aws.script()
+    assert not [found for found in bench.cpi.owned() if found.kind == "vm"]
+
+
+def test_a_snapshot_whose_answer_is_lost(aws: AwsStandIn, bench: Bench) -> None:
+    """CreateSnapshot has no token: it is not sent again before a look."""
+    disk, token = bench.disk(), bench.token()
+    aws.script({"action": "CreateSnapshot", "code": "InternalError", "status": 500, "when": "after"})
+    snapshot = bench.cpi.snapshot_disk(disk, {}, token)
+    assert [found.cid for found in bench.cpi.find(token)] == [snapshot]
+    assert actions(aws).count("CreateSnapshot") == 1
+
+
+def test_an_attachment_whose_answer_is_lost(aws: AwsStandIn, bench: Bench) -> None:
+    vm, disk = bench.vm(0), bench.disk()
+    aws.script({"action": "AttachVolume", "code": "Unavailable", "status": 503, "when": "after"})
+    hint = bench.cpi.attach_disk(vm.cid, disk)
+    assert bench.cpi.attach_disk(vm.cid, disk) == hint
+    assert list(bench.cpi.get_disks(vm.cid)) == [disk]
+
+
+# Failures after the machine is there
+
+def failing(aws: AwsStandIn, *more: dict[str, Any]) -> None:
+    aws.script({"action": "RegisterTargets", "code": "TargetGroupNotFound", "message": "no such group", "times": 100}, *more)
+
+
+def test_a_machine_that_cannot_join_is_deleted(aws: AwsStandIn, bench: Bench) -> None:
+    """Row 3: the machine and all of it is deleted when what comes after fails."""
+    failing(aws)
+    request = bench.request(0, cloud_properties={**bench.site.vm_properties, "lb_target_groups": [aws.seeds["target_group"]]})
+    with pytest.raises(NotFound, match="no such group"):
+        bench.cpi.create_vm(request)
+    assert not bench.cpi.find(request.token)
+    aws.script()
+    assert bench.cpi.has_vm(bench.cpi.create_vm(request).cid), "the token is worn out"
+
+
+def test_both_errors_are_told(aws: AwsStandIn, bench: Bench) -> None:
+    """Row 3: when the cleaning fails, too, both are in the message, with the machine that is left."""
+    failing(aws, {"action": "TerminateInstances", "code": "UnauthorizedOperation", "message": "not you", "status": 403})
+    request = bench.request(0, cloud_properties={**bench.site.vm_properties, "lb_target_groups": [aws.seeds["target_group"]]})
+    with pytest.raises(NotFound, match=r"no such group.*i-[0-9a-f]+ could not be deleted.*not you"):
+        bench.cpi.create_vm(request)
+    (left,) = [found for found in bench.cpi.find(request.token) if found.kind == "vm"]
+    assert left.token == request.token
+
+
+# Machines that die, come late, or are not seen yet
+
+def test_a_machine_that_dies_at_boot_is_made_again(aws: AwsStandIn, bench: Bench) -> None:
+    """6.4: pending, then terminated: twice again."""
+    aws.settings(dies={"code": "Server.InternalError", "message": "Server.InternalError: Internal error on launch", "times": 2})
+    assert bench.cpi.has_vm(bench.vm(0).cid)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("Server.InternalError", Unavailable), ("Client.VolumeLimitExceeded", Quota), ("Client.InternalError", Invalid)])
+def test_a_machine_that_always_dies(aws: AwsStandIn, bench: Bench, code: str, kind: type[CpiError]) -> None:
+    """Row 33: the wait ends at once with the cloud's reason."""
+    aws.settings(dies={"code": code, "message": f"{code}: this is why", "times": 100})
+    with pytest.raises(kind, match="this is why"):
+        bench.vm(0)
+
+
+def test_a_machine_that_lists_do_not_have_yet(aws: AwsStandIn, bench: Bench) -> None:
+    """6.4: InvalidInstanceID.NotFound for seconds after creation."""
+    aws.settings(invisible=4, pending=2)
+    vm = bench.vm(0)
+    bench.cpi.set_vm_metadata(vm.cid, {"deployment": "d"})
+
+
+def test_a_tag_on_what_is_not_there_yet(aws: AwsStandIn, bench: Bench) -> None:
+    vm = bench.vm(0)
+    aws.script({"action": "CreateTags", "code": "InvalidInstanceID.NotFound", "message": f"The ID '{vm.cid}' does not exist", "times": 3})
+    bench.cpi.set_vm_metadata(vm.cid, {"deployment": "d"})
+    assert actions(aws).count("CreateTags") == 4
+
+
+def test_an_address_that_is_freed_soon(aws: AwsStandIn, bench: Bench, time: Time) -> None:
+    """Row 21: the interface of a machine just deleted holds its address for a while."""
+    aws.script({"action": "RunInstances", "code": "InvalidIPAddress.InUse", "message": "Address 10.244.16.10 is in use.", "times": 5})
+    bench.vm(0)
+    assert sum(time.slept) > 0
+
+
+def test_an_address_of_a_machine_that_lives(aws: AwsStandIn, bench: Bench, time: Time) -> None:
+    first = bench.vm(0)
+    with pytest.raises(Conflict, match=r"10\.244\.16\.10") as caught:
+        bench.vm(0)
+    assert first.cid in caught.value.suggestion
+    assert not time.slept, "waited for what does not change"
+
+
+# Rates and capacity
+
+def test_throttled_for_ten_minutes(aws: AwsStandIn, bench: Bench, time: Time, caplog: pytest.LogCaptureFixture) -> None:
+    """Row 22: the call ends late, not failed, and the log says why it waits."""
+    caplog.set_level(logging.INFO, "cpis")
+    aws.script({"action": "RunInstances", "code": "RequestLimitExceeded", "message": "Request limit exceeded.", "status": 503, "times": 24})
+    bench.vm(0)
+    assert sum(time.slept) > 300
+    assert "RequestLimitExceeded" in caplog.text
+
+
+def test_throttled_for_ever_ends(aws: AwsStandIn, bench: Bench, time: Time) -> None:
+    aws.script({"action": "DescribeInstances", "code": "RequestLimitExceeded", "status": 503, "times": 10_000})
+    with pytest.raises(Throttled):
+        bench.cpi.has_vm("i-0123456789abcdef0")
+    assert sum(time.slept) <= 900
+
+
+def test_no_capacity(aws: AwsStandIn, bench: Bench) -> None:
+    aws.script({"action": "RunInstances", "code": "InsufficientInstanceCapacity", "message": "not now", "status": 500, "times": 99})
+    with pytest.raises(NoCapacity, match="not now"):
+        bench.vm(0)
+    assert actions(aws).count("RunInstances") == 1
+
+
+def test_quota_is_told_with_its_numbers(aws: AwsStandIn, bench: Bench) -> None:
+    message = "You have requested more vCPU capacity than your current vCPU limit of 32 allows"
+    aws.script({"action": "RunInstances", "code": "VcpuLimitExceeded", "message": message})
+    with pytest.raises(Quota) as caught:
+        bench.vm(0)
+    assert (caught.value.limit, caught.value.code) == ("32", "VcpuLimitExceeded")
+    assert caught.value.request_id
+
+
+def spot(bench: Bench, **more: object) -> VmRequest:
+    return bench.request(0, cloud_properties={**bench.site.vm_properties, "spot_bid_price": 0.01, **more})
+
+
+def test_spot_with_fallback(aws: AwsStandIn, bench: Bench) -> None:
+    """6.4: a spot instance is refused at once; then an ordinary one is taken, and the token stays one machine's."""
+    aws.script({"action": "RunInstances", "code": "InsufficientInstanceCapacity", "status": 500})
+    request = spot(bench, spot_ondemand_fallback=True)
+    vm = bench.cpi.create_vm(request)
+    aws.script()
+    assert bench.cpi.create_vm(request) == vm, "the second call found a spot instance"
+    assert len([found for found in bench.cpi.find(request.token) if found.kind == "vm"]) == 1
+
+
+def test_spot_without_fallback(aws: AwsStandIn, bench: Bench) -> None:
+    aws.script({"action": "RunInstances", "code": "SpotMaxPriceTooLow", "message": "lower than the minimum", "times": 9})
+    with pytest.raises(NoCapacity):
+        bench.cpi.create_vm(spot(bench))
+
+
+# Existence
+
+@pytest.mark.parametrize("method", ["has_vm", "has_disk"])
+def test_existence_is_never_guessed(aws: AwsStandIn, bench: Bench, method: str) -> None:
+    """Row 6: an error, not false, when the API does not answer."""
+    aws.script({"action": "*", "code": "Unavailable", "status": 503, "times": 1000})
+    cid = "i-0123456789abcdef0" if method == "has_vm" else "vol-0123456789abcdef0"
+    with pytest.raises(Unavailable):
+        getattr(bench.cpi, method)(cid)
+
+
+def test_deletion_that_is_not_certain(aws: AwsStandIn, bench: Bench) -> None:
+    vm = bench.vm(0)
+    aws.script({"action": "TerminateInstances", "code": "Unavailable", "status": 503, "times": 1000})
+    with pytest.raises(Unavailable):
+        bench.cpi.delete_vm(vm.cid)
+    aws.script({"action": "TerminateInstances", "code": "OperationNotPermitted", "message": "disableApiTermination", "times": 1})
+    with pytest.raises(Conflict, match="disableApiTermination"):
+        bench.cpi.delete_vm(vm.cid)
+
+
+def test_lists_in_pages(aws: AwsStandIn, bench: Bench) -> None:
+    """Row 25: what is on the second page is found."""
+    vms = [bench.vm(number) for number in range(3)]
+    disks = [bench.disk() for _ in range(3)]
+    aws.settings(page=1)
+    owned = {found.cid for found in bench.cpi.owned()}
+    assert {vm.cid for vm in vms} | set(disks) <= owned
+    assert actions(aws).count("DescribeVolumes") > 3
+
+
+# What is asked is wrong
+
+WRONG: list[tuple[str, Callable[[VmRequest, AwsStandIn], VmRequest], tuple[type[CpiError], ...], str]] = [
+    ("zone", lambda r, aws: vm_properties(r, availability_zone="us-east-1x"), (Invalid,), "us-east-1x"),
+    ("zone of the subnet", lambda r, aws: vm_properties(r, availability_zone=f"{REGION}b"), (Invalid,), f"{REGION}a"),
+    ("type", lambda r, aws: vm_properties(r, instance_type="t9.huge"), (Invalid,), "t9.huge"),
+    ("subnet", lambda r, aws: network_properties(r, subnet="subnet-0123456789abcdef0"), (NotFound,), "subnet-0123456789abcdef0"),
+    ("no subnet", lambda r, aws: network_properties(r), (Invalid,), "subnet"),
+    ("group", lambda r, aws: vm_properties(r, security_groups=["nobody"]), (Invalid, NotFound), "nobody"),
+    ("group id", lambda r, aws: vm_properties(r, security_groups=["sg-0123456789abcdef0"]), (Invalid, NotFound), "sg-0123456789abcdef0"),
+    ("image", lambda r, aws: dataclasses.replace(r, stemcell_cid="ami-0123456789abcdef0 light"), (NotFound,), "ami-0123456789abcdef0"),
+    ("profile", lambda r, aws: vm_properties(r, iam_instance_profile="nobody"), (Invalid, NotFound), "nobody"),
+    ("target group", lambda r, aws: vm_properties(r, lb_target_groups=["nobody"]), (NotFound,), "target"),
+    ("load balancer", lambda r, aws: vm_properties(r, elbs=["nobody"]), (NotFound,), "nobody"),
+    ("vip", lambda r, aws: dataclasses.replace(r, networks=(*r.networks, dataclasses.replace(
+        r.networks[0], name="v", type="vip", ip="203.0.113.9"))), (NotFound,), "203.0.113.9"),
+    ("route table", lambda r, aws: vm_properties(r, advertised_routes=[{"table_id": "rtb-0123456789abcdef0", "destination": "10.9.0.0/16"}]
+    ), (NotFound,), "rtb-0123456789abcdef0"),
+    ("host disks", lambda r, aws: vm_properties(r, raw_instance_storage=True), (Invalid,), "t3.small"),
+    ("disk without size", lambda r, aws: vm_properties(r, ephemeral_disk={"type": "gp3"}), (Invalid,), "size"),
+]
+
+
+def vm_properties(request: VmRequest, **more: object) -> VmRequest:
+    return dataclasses.replace(request, cloud_properties={**request.cloud_properties, **more})
+
+
+def network_properties(request: VmRequest, **all_of_them: object) -> VmRequest:
+    return dataclasses.replace(request, networks=(dataclasses.replace(request.networks[0], cloud_properties=all_of_them),))
+
+
+@pytest.mark.parametrize(("change", "kinds", "word"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_what_is_wrong_is_named(
+    aws: AwsStandIn, bench: Bench, change: Callable[[VmRequest, AwsStandIn], VmRequest], kinds: tuple[type[CpiError], ...], word: str,
+) -> None:
+    request = change(bench.request(0), aws)
+    with pytest.raises(kinds) as caught:
+        bench.cpi.create_vm(request)
+    assert word in f"{caught.value} {caught.value.resource}"
+    assert not bench.cpi.find(request.token), "a part of it is left"
+
+
+def test_a_disk_of_another_zone(bench: Bench) -> None:
+    vm = bench.vm(0)
+    disk = bench.cpi.create_disk(DiskRequest(bench.token(), 1024, {"availability_zone": f"{REGION}b"}))
+    with pytest.raises(Invalid, match=f"{REGION}b.*{REGION}a"):
+        bench.cpi.attach_disk(vm.cid, disk)
+
+
+def test_a_snapshot_of_a_disk_that_is_gone(bench: Bench) -> None:
+    disk = bench.disk()
+    bench.cpi.delete_disk(disk)
+    with pytest.raises(NotFound):
+        bench.cpi.snapshot_disk(disk, {}, bench.token())
+
+
+def test_a_machine_that_goes_in_the_middle(aws: AwsStandIn, bench: Bench) -> None:
+    """Somebody deletes the machine in the console while it is joined: the error says that it is gone, and nothing is left."""
+    vm = bench.vm(0)
+    disk = bench.disk(vm_cid=vm.cid)
+    bench.cpi.attach_disk(vm.cid, disk)
+    bench.cpi.delete_vm(vm.cid)
+    bench.cpi.detach_disk(vm.cid, disk)
+    with pytest.raises(NotFound):
+        bench.cpi.attach_disk(vm.cid, disk)
+
+
+def test_a_modification_too_soon(aws: AwsStandIn, bench: Bench) -> None:
+    """6.2: one modification in six hours; the director copies then."""
+    disk = bench.disk()
+    aws.script({"action": "ModifyVolume", "code": "VolumeModificationRateExceeded", "message": "Wait at least 6 hours"})
+    with pytest.raises(NotSupported, match="6 hours"):
+        bench.cpi.resize_disk(disk, 4096)
+
+
+# Who asks, and what answers
+
+def another(aws: AwsStandIn, time: Time, **changes: object) -> AwsCpi:
+    return AwsCpi({**aws.config, **changes}, clock=time.clock, sleep=time.sleep)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"secret_access_key": "wrong/Secret"}, "SignatureDoesNotMatch"), ({"access_key_id": "AKIANOBODY"}, "AuthFailure"),
+     ({"session_token": "stale"}, "AuthFailure")],
+)
+def test_wrong_credentials(aws: AwsStandIn, bench: Bench, time: Time, changes: dict[str, object], code: str) -> None:
+    cpi = another(aws, time, **changes)
+    with pytest.raises(Denied) as caught:
+        cpi.has_vm("i-0123456789abcdef0")
+    assert caught.value.code == code
+    assert caught.value.suggestion
+    assert not any(str(value) in repr(vars(caught.value)) for key, value in changes.items() if key != "access_key_id")
+    cpi.close()
+
+
+def test_a_role_is_assumed_and_renewed(aws: AwsStandIn, bench: Bench, time: Time) -> None:
+    """Row 24: temporary credentials that end meanwhile are fetched anew, silently."""
+    cpi = another(aws, time, role_arn="arn:aws:iam::123456789012:role/caisson")
+    aws.forget_requests()
+    assert not cpi.has_vm("i-0123456789abcdef0")
+    assert actions(aws) == ["AssumeRole", "DescribeInstances"]
+    aws.settings(expire=True)
+    assert not cpi.has_vm("i-0123456789abcdef0")
+    assert actions(aws) == ["AssumeRole", "DescribeInstances", "DescribeInstances", "AssumeRole", "DescribeInstances"]
+    cpi.close()
+
+
+def test_missing_permissions(aws: AwsStandIn, bench: Bench) -> None:
+    aws.settings(denied=["RunInstances"])
+    with pytest.raises(Denied, match="UnauthorizedOperation"):
+        bench.vm(0)
+
+
+def test_secrets_are_hidden_in_errors(aws: AwsStandIn, bench: Bench) -> None:
+    """Row 27: what a server repeats of a secret is not shown."""
+    aws.script({"action": "DescribeInstances", "code": "InvalidParameterValue", "message": f"the secret {SECRET} is wrong"})
+    with pytest.raises(Invalid) as caught:
+        bench.cpi.has_vm("i-0123456789abcdef0")
+    assert SECRET not in repr(vars(caught.value)) + str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [("<html><head><title>503 Service Unavailable</title></head></html>", 503), ("<html><title>Sign in</title></html>", 200),
+     ("<DescribeInstancesResponse><reservationSet><item>", 200)],
+)
+def test_answers_that_are_no_answers(aws: AwsStandIn, bench: Bench, body: str, status: int) -> None:
+    """Row 36: pages of proxies and answers cut off."""
+    aws.script({"action": "DescribeInstances", "body": body, "status": status, "times": 1000})
+    with pytest.raises(Unavailable) as caught:
+        bench.cpi.has_vm("i-0123456789abcdef0")
+    assert "Traceback" not in str(caught.value)
+    aws.script({"action": "DescribeInstances", "body": body, "status": status, "times": 1})
+    assert bench.cpi.has_vm("i-0123456789abcdef0") is False
+
+
+@pytest.mark.parametrize("inside", ["", "<instancesSet><item><x>1</x></item></instancesSet>"])
+def test_answers_with_fields_missing(aws: AwsStandIn, bench: Bench, inside: str) -> None:
+    body = f"<RunInstancesResponse>{inside}</RunInstancesResponse>"
+    aws.script({"action": "RunInstances", "body": body, "status": 200, "times": 1000})
+    request = bench.request(0)
+    with pytest.raises(CpiError):
+        bench.cpi.create_vm(request)
+
+
+def test_nobody_listens(aws: AwsStandIn, bench: Bench, time: Time) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    cpi = AwsCpi(aws.config_for(url), clock=time.clock, sleep=time.sleep)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        cpi.has_vm("i-0123456789abcdef0")
+    assert cpi.info().stemcell_formats
+    cpi.close()
