@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from cpis.cloud.userdata import cloud_config
 from cpis.contract import Login
@@ -307,11 +308,12 @@ def _stemcell(offer: Offer) -> Verdict:
     return Verdict(NOTE, f"upload one of format {' or '.join(offer.facts.stemcell_formats)}")
 
 
-def with_live(report: Report, findings: dict[str, Sequence[tuple[str, bool, str, str]]]) -> Report:
-    """The report with what the clouds themselves said: per cloud (what, ok, detail, suggestion)."""
-    rows = [
-        Row("live", what, {label: Verdict(OK if ok else MISSING, detail, suggestion)})
-        for label, found in findings.items() for what, ok, detail, suggestion in found
-    ]
-    return dataclasses.replace(report, rows=(*report.rows, *rows))
-
+def with_live(report: Report, found: Mapping[str, Iterable[Mapping[str, Any]]]) -> Report:
+    """The report with what the clouds themselves said: per label the checks, as `{name, kind, ok, detail, suggestion}`."""
+    states = {True: OK, False: MISSING, None: UNKNOWN}
+    rows: dict[tuple[str, str], dict[str, Verdict]] = {}
+    for label, checks in found.items():
+        for item in checks:
+            verdict = Verdict(states[item["ok"]], str(item["detail"]), str(item["suggestion"]))
+            rows.setdefault((f"live {item['kind']}", str(item["name"])), {})[label] = verdict
+    return dataclasses.replace(report, rows=(*report.rows, *(Row(*key, verdicts) for key, verdicts in rows.items())))

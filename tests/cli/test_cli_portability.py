@@ -84,6 +84,20 @@ def test_variables_fill_cloud_configs_too(offline: Cli, files: pathlib.Path) -> 
     assert "disks 2 GiB" in offline.ok("portability", "app.yml", "--cloud-config", "fake.yml", "-v", "size=2048", "--tty").out
 
 
+def test_live_asks_the_clouds(offline: Cli, files: pathlib.Path) -> None:
+    (files / "cpis.yml").write_text(f"cpis: [{{name: here, type: fake, properties: {{state_file: {files}/cloud.json}}}}]\n")
+    arguments = ["portability", "app.yml", "--cloud-config", "fake.yml"]
+    found = offline(*arguments, "--live", "cpis.yml", "--json")
+    assert found.code == 0
+    rows = [row for row in found.json["Tables"][0]["Rows"] if row["topic"].startswith("live")]
+    assert rows
+    assert {row["fake"] for row in rows} <= {"ok", "?"}
+    (files / "cpis.yml").write_text("cpis: [{name: here, type: aws, properties: {}}]\n")
+    refused = offline(*arguments, "--live", "cpis.yml")
+    assert refused.code == 1
+    assert "no entries of type 'fake'" in refused.err
+
+
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(
     ("arguments", "message"),

@@ -26,6 +26,7 @@ _FINDINGS = ("Cloud", "Topic", "Need", "State", "What", "What to do")
     "caisson portability manifests/foundation.yml --cloud-config aws.yml --cloud-config gcp.yml",
     "caisson portability app.yml --cloud-config openstack=lab/cloud.yml --cloud-config local=here.yml --html report.html",
     "caisson portability app.yml --cloud-config aws.yml -l aws-vars.yml --json",
+    "caisson portability app.yml --cloud-config aws.yml --cloud-config azure.yml --live cpis.yml -l secrets.yml",
 ))
 @click.argument("manifest", metavar="MANIFEST")
 @click.option("--cloud-config", "configs", multiple=True, required=True, metavar="[CPI=]PATH",
@@ -34,20 +35,29 @@ _FINDINGS = ("Cloud", "Topic", "Need", "State", "What", "What to do")
 @click.option("--details", is_flag=True, help="Show what each cloud gives, not only whether it does")
 @click.option("--html", "page", default="", metavar="FILE", help="Write the report as a page")
 @click.option("--report", "document", default="", metavar="FILE", help="Write the report as JSON")
+@click.option("--live", default="", metavar="CPI_CONFIG",
+              help="Ask the clouds, too: quotas left, images, networks, permissions; credentials are those of this CPI config")
 @click.option("--strict", is_flag=True, help="Differences, and what only the cloud knows, count as failures")
 def command(
-    session: Session, manifest: str, configs: tuple[str, ...], details: bool, page: str, document: str, strict: bool,
-    sources: templates.Sources,
+    session: Session, manifest: str, configs: tuple[str, ...], details: bool, page: str, document: str, live: str,
+    strict: bool, sources: templates.Sources,
 ) -> int:
-    """Show what a deployment needs, and whether each cloud config gives it.
+    """Show what a deployment needs, and whether each cloud config gives it. No cloud is touched, unless --live says so.
 
     Sizes are compared with those of the first cloud config. Exit code 1 when something is missing on a cloud (with --strict: or differs,
     or is known to the cloud only).
     """
     from director.portability import report as written
-    from director.portability.study import study
+    from director.portability.study import study, with_live
 
-    report = study(*_read(manifest, configs, sources))
+    offers = _read(manifest, configs, sources)
+    report = study(*offers)
+    if live:
+        from director.cli.cloud_checking import from_here
+
+        asked = zip(offers[1], configs, strict=True)
+        report = with_live(
+            report, {offer.label: list(from_here(offer.facts.cpi, "", live, (_named(text)[2],), sources)) for offer, text in asked})
     if page:
         _write(page, written.to_html(report))
     if document:
