@@ -191,7 +191,7 @@ def _disks(
 def _metadata(login: Login, name: str) -> list[Body]:
     """How the first connection is made. A BOSH agent finds its settings where BOSH's CPI puts them."""
     if login.agent_settings:
-        items = {"user_data": login.agent_settings}
+        items = {"bosh_settings": login.agent_settings}  # where `agent.json` of its stemcells looks (SettingsPath)
     else:
         kind = login.host_public_key.split(" ")[0].removeprefix("ssh-").split("-")[0]
         items = {

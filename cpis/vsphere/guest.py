@@ -23,7 +23,7 @@ LIMIT_BYTES = 65_536
 def data(cid: str, login: Login, networks: Sequence[Network], macs: Sequence[str]) -> dict[str, str]:
     """The options for a machine whose NICs are on `networks` in this order, with these MAC addresses. Raises Invalid when too long."""
     if login.agent_settings:
-        user = base64.b64encode(login.agent_settings.encode()).decode()
+        user = base64.b64encode(_with_macs(login.agent_settings, networks, macs).encode()).decode()
         encoding = "base64"
     else:
         user = _packed(cloud_config(login, cid))
@@ -38,6 +38,15 @@ def data(cid: str, login: Login, networks: Sequence[Network], macs: Sequence[str
         "guestinfo.userdata": user, "guestinfo.userdata.encoding": encoding,
         "guestinfo.metadata": meta, "guestinfo.metadata.encoding": "gzip+base64",
     }
+
+
+def _with_macs(settings: str, networks: Sequence[Network], macs: Sequence[str]) -> str:
+    """Settings of a BOSH agent with the MAC of each network, by which it finds its interface."""
+    tree = json.loads(settings)
+    for network, mac in zip(networks, macs, strict=True):
+        if network.name in tree["networks"]:
+            tree["networks"][network.name]["mac"] = mac.lower()
+    return json.dumps(tree)
 
 
 def network_config(networks: Sequence[Network], macs: Sequence[str]) -> dict[str, Any]:

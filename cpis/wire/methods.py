@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cpis.cloud.schema import Schema
@@ -53,9 +53,13 @@ class Call:
         return {**(_texts(tags) if isinstance(tags, Mapping) else {}), "director": str(self.context["director_uuid"])}
 
 
+def told(formats: Sequence[str]) -> Tree:
+    """What `info` answers for a CPI that takes these."""
+    return {"stemcell_formats": list(formats), "api_version": API_VERSION, "caisson": OURS_VERSION}
+
+
 def info(cpi: Cpi, call: Call) -> Tree:
-    told = cpi.info()
-    return {"stemcell_formats": list(told.stemcell_formats), "api_version": API_VERSION, "caisson": OURS_VERSION}
+    return told(cpi.info().stemcell_formats)
 
 
 def ping(cpi: Cpi, call: Call) -> str:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cpis.cloud.text import redact
-from cpis.contract import Cpi, CpiError
+from cpis.contract import Cpi, CpiError, Invalid
+from cpis.portable import facts
 from cpis.wire import errors, secrets
 from cpis.wire.config import Configuration
 from cpis.wire.errors import BadCall
-from cpis.wire.methods import METHODS, Call, Method
+from cpis.wire.methods import METHODS, Call, Method, told
 
 Tree = dict[str, Any]
 
@@ -107,7 +108,13 @@ def _do(request: _Request, method: Method, cloud: Cloud) -> Any:
     started = time.monotonic()
     _LOG.info("%s %s begins", request.context.get("request_id") or "", request.method)
     try:
-        with contextlib.closing(cloud.make({"director": director, **configuration.properties})) as cpi:
+        try:
+            cpi = cloud.make({"director": director, **configuration.properties})
+        except Invalid:
+            if request.method != "info":
+                raise
+            return told(facts(cloud.name).stemcell_formats)  # row 38: also where nothing is configured
+        with contextlib.closing(cpi):
             return method.function(cpi, call, *arguments)
     finally:
         _LOG.info("%s %s took %.2f s", request.context.get("request_id") or "", request.method, time.monotonic() - started)
