@@ -135,6 +135,7 @@ class DirectHost:
     def _wait_started(self, cid: str, script: Path) -> None:
         deadline = self._clock() + _STOP_SECONDS
         missing_since: float | None = None
+        pause = 0.01
         # The group that is joined last tells as much as all; many machines start at once, and looking costs each of them.
         last = self._groups(cid)[-1]
         while self._clock() < deadline:
@@ -147,7 +148,8 @@ class DirectHost:
                 missing_since = self._clock()
             elif self._clock() - missing_since > 1.0:
                 break
-            self._sleep(0.01)
+            self._sleep(pause)
+            pause = min(pause * 1.5, 0.1)
         self.stop(cid, 0)
         raise did_not_start(cid, console_log(script))
 

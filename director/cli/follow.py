@@ -177,9 +177,11 @@ def _watch(client: Client, task_id: int, reporter: Reporter, kind: str, sleep: C
     offset, wait, silent = 0, FIRST_WAIT, 0.0
     while True:
         try:
-            # The state is asked for before the output, so that the output of a final state is complete.
-            state = str(client.task(task_id)["state"])
-            data = client.task_output(task_id, kind, offset=offset)
+            state, data = client.task_news(task_id, kind, offset)
+            if not state:
+                # The state is asked for before the output, so that the output of a final state is complete.
+                state = str(client.task(task_id)["state"])
+                data += client.task_output(task_id, kind, offset=offset + len(data))
         except DirectorError as error:
             if error.status or silent >= PATIENCE_SECONDS:
                 raise _unheard(task_id, error) from error

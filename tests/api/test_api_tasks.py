@@ -66,6 +66,7 @@ def test_ranges_of_output(world: World, header: str | None, status: int, body: s
     world.tasks.write(number, "event", "0123456789")
     response = world.get(f"/tasks/{number}/output?type=event", headers={"Range": header} if header else {})
     assert (response.status_code, response.text, response.headers.get("content-range")) == (status, body, content_range)
+    assert response.headers["task-state"] == world.get(f"/tasks/{number}").json()["state"]
 
 
 def test_large_output_is_streamed_whole(world: World) -> None:
@@ -77,7 +78,8 @@ def test_large_output_is_streamed_whole(world: World) -> None:
 
 def test_no_output_yet(world: World) -> None:
     number = make(world)
-    assert world.get(f"/tasks/{number}/output?type=event").status_code == 204
+    response = world.get(f"/tasks/{number}/output?type=event")
+    assert (response.status_code, response.headers["task-state"]) == (204, "queued")
     assert world.get(f"/tasks/{number}/output?type=none").status_code == 204
     world.tasks.write(number, "event", "")
     response = world.get(f"/tasks/{number}/output?type=event", headers={"Range": "bytes=0-"})

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from director.cli import deploying, diffs, manifest_releases, plans, templates
+from director.cli import deploying, diffs, manifest_releases, templates
 from director.cli.session import Session
 from director.cli.verb import verb
 from director.errors import UsageError
-from director.plan import explain, outline, planfile
 
 
 @verb(
@@ -60,6 +59,8 @@ def command(session: Session, path: str, sources: templates.Sources, plan: str |
 
 def preview(session: Session, found: dict[str, Any]) -> None:
     """Show what a deploy would do."""
+    from director.cli import plans  # brings the planner, which takes longer than all the rest of this command
+
     if session.flags.json:
         plans.show_json(session.ui, found.get("plan"))
         return
@@ -79,6 +80,9 @@ def _check_alone(path: str, sources: templates.Sources, given: dict[str, Any]) -
 
 
 def _deploy_plan(session: Session, path: pathlib.Path) -> None:
+    from director.cli import plans
+    from director.plan import explain, outline, planfile
+
     kept, tree = plans.load(path)
     planfile.check(kept, str(session.client.info().get("uuid") or ""), session.flags.deployment)
     session.ui.line(f"Using deployment '{kept.deployment}'")

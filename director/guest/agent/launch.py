@@ -15,14 +15,16 @@ LAUNCHER = """#!/bin/sh
 # PIDFILE PROGRAM [ARGUMENT ...]
 pidfile=$1
 shift
-before=$(cat "$pidfile" 2>/dev/null)
+before=
+{ read -r before _ <"$pidfile"; } 2>/dev/null
 folder=$(mktemp -d) && mkfifo "$folder/output" || exit 1
 { head -c 4096 >"$folder/said"; exec cat >/dev/null; } <"$folder/output" >/dev/null 2>&1 &
 setsid "$@" >"$folder/output" 2>&1 </dev/null &
 program=$!
 code=
 while [ -z "$code" ]; do
-  now=$(cat "$pidfile" 2>/dev/null)
+  now=
+  { read -r now _ <"$pidfile"; } 2>/dev/null
   if [ -n "$now" ] && { [ "$now" = "$program" ] || [ "$now" != "$before" ]; } && kill -0 "$now" 2>/dev/null; then
     code=0
   elif ! kill -0 "$program" 2>/dev/null; then
