@@ -163,8 +163,10 @@ class Client:
             raise
 
     def task_news(self, task_id: int, kind: str, offset: int) -> tuple[str, bytes]:
-        """The task's state, and its output from `offset` on, which is complete when the state is final. An addition of ours to the contract:
-        the state comes as a header of the output, and is '' from a director that does not send it."""
+        """The task's state, and its output from `offset` on, which is complete when the state is final.
+
+        An addition of ours to the contract: the state comes as a header of the output. It is '' from a director that does not send it.
+        """
         path = f"/tasks/{task_id}/output"
         response = self._send("GET", path, [("type", kind)], None, None, {"Range": f"bytes={offset}-"})
         if response.status_code not in (200, 204, 206, 416):
