@@ -110,8 +110,8 @@ class Bench:
         if self.site.wait_until_up:
             self.site.wait_until_up(vm)
 
-    def clean(self) -> list[str]:
-        """Delete everything; answers what could not be."""
+    def clean(self, *, look_again: bool = True) -> list[str]:
+        """Delete everything; answers what could not be, and with `look_again` what is still found afterwards."""
         failed: list[str] = []
         found: list[Found] = []
         for token in self._tokens:
@@ -135,7 +135,7 @@ class Bench:
                     delete(cid)
                 except CpiError as error:
                     failed.append(f"{cid}: {error}")
-        return [*failed, *self._left()]
+        return [*failed, *(self._left() if look_again else ())]
 
     def _left(self) -> list[str]:
         """What still carries one of our tokens: parts of machines too (network cards, addresses), which no method deletes by itself."""

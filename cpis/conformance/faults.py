@@ -87,9 +87,10 @@ class Target:
     stemcell: str = ""
 
     def everything(self) -> set[str]:
-        """Names of all that is there, by the cloud's own list and by the CPI's."""
-        there = {f"{item.kind} {item.cid}" for item in self.cpi.owned()}
-        return there | {f"{kind} {cid}" for kind, cid in (self.resources() if self.resources else ())}
+        """Names of all that is there, by the cloud's own list, or else by the CPI's."""
+        if self.resources:
+            return {f"{kind} {cid}" for kind, cid in self.resources()}
+        return {f"{item.kind} {item.cid}" for item in self.cpi.owned()}
 
 
 def faults(forms: Forms) -> tuple[Befall, ...]:
@@ -165,7 +166,7 @@ def _requests(target: Target, operation: Operation) -> list[str]:
     except NotSupported:
         return []
     finally:
-        bench.clean()
+        bench.clean(look_again=False)
 
 
 def _trial(target: Target, operation: Operation, place: int, request: str, befall: Befall, *, repeat_first: bool) -> Trial | None:
@@ -193,11 +194,11 @@ def _trial(target: Target, operation: Operation, place: int, request: str, befal
     leaked: set[str] = set()
     if ended != "right" and operation.creates and not repeat_first:
         # The director may also remove what the token finds, and begin anew.
-        wrong += [f"cannot be removed: {what}" for what in bench.clean()]
+        wrong += [f"cannot be removed: {what}" for what in bench.clean(look_again=False)]
         leaked |= target.everything() - before
         prepared = operation.prepare(bench)
     wrong += _after(target, prepared, answer, ended)
-    wrong += [f"cannot be removed: {what}" for what in bench.clean()]
+    wrong += [f"cannot be removed: {what}" for what in bench.clean(look_again=False)]
     leaked |= target.everything() - before
     if not hit:
         return None

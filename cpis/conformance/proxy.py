@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import http.client
 import re
 import select
@@ -288,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             connection.putrequest(self.command, proxy._inward(self.path.encode()).decode(), skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in _HOP and name.lower() != "accept-encoding":
+                if name.lower() not in _HOP:  # all others may be signed
                     connection.putheader(name, value)
             connection.putheader("Connection", "close")
             if body or self.command in ("POST", "PUT", "PATCH"):
@@ -302,10 +303,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _translated(self, response: http.client.HTTPResponse, content: bytes) -> Answer:
         proxy = self.server.proxy
-        kind = response.getheader("Content-Type", "")
+        kind, packed = response.getheader("Content-Type", ""), response.getheader("Content-Encoding", "") == "gzip"
         if any(word in kind for word in _TEXT):
-            content = proxy._outward(content)
-        headers = [(name, proxy._outward(value.encode("latin-1")).decode("latin-1")) for name, value in response.getheaders()]
+            content = proxy._outward(gzip.decompress(content) if packed and content else content)
+        else:
+            packed = False
+        headers = [
+            (name, proxy._outward(value.encode("latin-1")).decode("latin-1")) for name, value in response.getheaders()
+            if not (packed and name.lower() == "content-encoding")]
         if self.command == "HEAD":
             return Answer(response.status, b"", tuple(headers), "")
         return Answer(response.status, content, tuple(pair for pair in headers if pair[0].lower() not in _HOP), "")

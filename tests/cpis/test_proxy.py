@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import threading
 import time
@@ -41,6 +42,9 @@ class Server:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Azure-AsyncOperation", link.decode())
                 text = b'{"link": "' + link + b'", "body": "' + body + b'"}'
+                if "gzip" in self.headers.get("Accept-Encoding", ""):
+                    self.send_header("Content-Encoding", "gzip")
+                    text = gzip.compress(text)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 if self.command != "HEAD":
