@@ -45,7 +45,7 @@ class Api:
         self._every = float(config.get("poll_interval", 2.0))
         self._drivers = PerThread(lambda: Ec2(source, place), Ec2.end)
         who = " ".join(str(config.get(key) or "") for key in ("access_key_id", "profile", "role_arn"))
-        limiter = shared(f"aws {place.region} {place.url('ec2')} {who}", _rates(config))
+        limiter = shared(f"aws {place.region} {place.url('ec2')} {who}", _rates(config), clock=clock, sleep=sleep)
         tries = int(config.get("max_retries", 8)) + 1
         self._caller = Caller(limiter, self._explain, renew=self._renew, clock=clock, sleep=sleep, tries=tries)
 

@@ -83,7 +83,7 @@ class Session:
         self._timeout = timeout
         self._log_calls = log_calls
         self.clock, self.sleep = clock, sleep
-        limiter = shared(f"vsphere {address.url} {credentials[0]}", FAMILIES)
+        limiter = shared(f"vsphere {address.url} {credentials[0]}", FAMILIES, clock=clock, sleep=sleep)
         self.call = Caller(limiter, explain, renew=self._renew, clock=clock, sleep=sleep)
         self._lock = threading.RLock()
         self._count_lock = threading.Lock()
