@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cpis.azure.arm import Arm
+from cpis.azure.checks import Checks
 from cpis.azure.disks import Disks
 from cpis.azure.found import Finder
+from cpis.azure.networks import Networks
 from cpis.azure.settings import Settings
 from cpis.azure.sizes import Sizes
 from cpis.azure.stemcells import Stemcells
 from cpis.azure.vms import Vms
 from cpis.cloud import faults
 from cpis.cloud.keyed import OnePerToken
-from cpis.contract import CpiInfo, DiskHint, DiskRequest, Found, Properties, Vm, VmRequest, VmResources
+from cpis.contract import Check, CpiInfo, DiskHint, DiskRequest, Found, Properties, Uses, Vm, VmRequest, VmResources
 
 
 class AzureCpi:
@@ -32,11 +34,13 @@ class AzureCpi:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._arm = Arm(Settings.read(config, environ), clock=clock, sleep=sleep)
-        self._vms = Vms(self._arm, lambda cid: self._stemcells.image_of(cid))
+        networks = Networks(self._arm)
+        self._vms = Vms(self._arm, networks, lambda cid: self._stemcells.image_of(cid))
         self._disks = Disks(self._arm, self._vms)
         self._stemcells = Stemcells(self._arm, self._disks)
         self._sizes = Sizes(self._arm, self._disks)
         self._finder = Finder(self._arm)
+        self._checks = Checks(self._arm, networks, self._disks, self._stemcells, self._sizes)
         self._once = OnePerToken()
 
     @contextlib.contextmanager
@@ -145,6 +149,11 @@ class AzureCpi:
     def owned(self) -> Sequence[Found]:
         with self._call("owned"):
             return self._finder.owned()
+
+    def checks(self, uses: Uses) -> Iterator[Check]:
+        """For `caisson cloud check`: see `cpis.contract.CloudChecker`."""
+        with self._call("checks"):
+            yield from self._checks.run(uses)
 
     def close(self) -> None:
         self._arm.close()

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpis.azure.settings import Settings
-from cpis.cloud.tags import SHAPE, TOKEN, Rules, clean
+from cpis.cloud.tags import FORCED, SHAPE, TOKEN, Rules, clean
 from cpis.contract import Invalid
 
 VM = "Microsoft.Compute/virtualMachines"
@@ -152,8 +152,10 @@ def _fold(metadata: Mapping[str, Any], forced: Mapping[str, Any]) -> dict[str, s
     room = Rules(RULES.max_count - len(forced), RULES.max_key, RULES.max_value, RULES.bad_key, RULES.bad_value,
                  key_prefix=RULES.key_prefix, first_of_key=RULES.first_of_key)
     taken = {key.lower() for key in forced}
-    result: dict[str, str] = {}
-    for key, value in clean({key: value for key, value in metadata.items() if RULES.key(str(key)).lower() not in taken}, room).items():
-        if key.lower() not in {item.lower() for item in result}:
-            result[key] = value
-    return {**result, **clean(forced, RULES)}
+    chosen: dict[str, Any] = {}
+    for key in sorted(metadata, key=lambda key: (key not in FORCED, str(key))):
+        folded = RULES.key(str(key)).lower()
+        if folded not in taken and metadata[key] not in (None, ""):
+            taken.add(folded)
+            chosen[key] = metadata[key]
+    return {**clean(chosen, room), **clean(forced, RULES)}

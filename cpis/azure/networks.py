@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, ip_network
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 from cpis.azure.arm import Arm, Tree
 from cpis.azure.errors import ADDRESS_IN_USE
 from cpis.azure.names import ASG, NIC, NSG, PIP, VNET, nic_name, public_ip_name, same
+from cpis.cloud.keyed import OnePerToken
 from cpis.cloud.schema import Schema
 from cpis.contract import Conflict, CpiError, Invalid, Network, NotFound
 
 _ADDRESS_PATIENCE_SECONDS = 60.0
-_BALANCERS = {
+BALANCERS: Mapping[str, tuple[str, str]] = {
     "load_balancer": ("Microsoft.Network/loadBalancers", "loadBalancerBackendAddressPools"),
     "application_gateway": ("Microsoft.Network/applicationGateways", "applicationGatewayBackendAddressPools"),
 }
@@ -72,7 +72,7 @@ class Networks:
         self._arm = arm
         self._settings = arm.settings
         self._vnets: dict[str, Tree] = {}
-        self._lock = threading.Lock()
+        self._once = OnePerToken()
 
     def subnet(self, network: Network) -> Subnet:
         """Raises NotFound naming the subnets that there are."""
@@ -94,13 +94,10 @@ class Networks:
             f"the virtual network '{name}' has no subnet '{wanted}'", resource=wanted, kind="network", suggestion=f"known: {known}.")
 
     def _vnet(self, path: str, name: str, fresh: bool) -> Tree:
-        with self._lock:
-            if path in self._vnets and not fresh:
-                return self._vnets[path]
-        found = self._arm.get(path, f"virtual network {name}")
-        with self._lock:
-            self._vnets[path] = found
-        return found
+        with self._once(path):
+            if path not in self._vnets or fresh:
+                self._vnets[path] = self._arm.get(path, f"virtual network {name}")
+            return self._vnets[path]
 
     def public_address(self, vm: str, group: str, plan: Plan, location: str, zone: str, tags: Mapping[str, str]) -> tuple[str, str]:
         """Id and address of the machine's public address: the floating one, one made for it, or ``."""
@@ -153,10 +150,10 @@ class Networks:
             config["publicIPAddress"] = {"id": public, **made}
         groups = _first(properties, network, "application_security_groups")
         if groups:
-            config["applicationSecurityGroups"] = [{"id": self._beside(ASG, str(name), network)} for name in groups]
+            config["applicationSecurityGroups"] = [{"id": self.beside(ASG, str(name), network)} for name in groups]
         if number == 0:
-            for key, (kind, field) in _BALANCERS.items():
-                pools = [self._pool(kind, item) for item in _listed(properties.get(key))]
+            for key, (kind, field) in BALANCERS.items():
+                pools = [self.pool(kind, item) for item in listed(properties.get(key))]
                 config.update({field: [{"id": pool} for pool in pools]} if pools else {})
         body: Tree = {"location": subnet.location, "tags": dict(tags), "properties": {
             "ipConfigurations": [{"name": "ipconfig", "properties": config}],
@@ -164,7 +161,7 @@ class Networks:
             "enableAcceleratedNetworking": bool(_first(properties, network, "accelerated_networking"))}}
         security = _first(properties, network, "security_group") or self._settings.config.get("default_security_group")
         if security:
-            body["properties"]["networkSecurityGroup"] = {"id": self._security_group(security, network)}
+            body["properties"]["networkSecurityGroup"] = {"id": self.security_group(security, network)}
         made_nic = self._put_interface(path, what, body, network)
         return path, str(made_nic["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"])
 
@@ -194,7 +191,7 @@ class Networks:
         found = self._arm.find(machine, "holder of the address") if machine else None
         return found is not None and str(found["properties"].get("provisioningState")).lower() == "deleting"
 
-    def _beside(self, kind: str, name: str, network: Network) -> str:
+    def beside(self, kind: str, name: str, network: Network) -> str:
         """The id of something that is in the network's resource group, or else in that of the CPI config, as BOSH's CPI looks for it."""
         group = str(network.cloud_properties.get("resource_group_name") or "")
         path = self._settings.id_of(kind, name, group)
@@ -202,12 +199,12 @@ class Networks:
             return self._settings.id_of(kind, name)
         return path
 
-    def _security_group(self, security: Any, network: Network) -> str:
+    def security_group(self, security: Any, network: Network) -> str:
         if isinstance(security, Mapping) and security.get("resource_group_name"):
             return self._settings.id_of(NSG, str(security["name"]), str(security["resource_group_name"]))
-        return self._beside(NSG, str(security["name"] if isinstance(security, Mapping) else security), network)
+        return self.beside(NSG, str(security["name"] if isinstance(security, Mapping) else security), network)
 
-    def _pool(self, kind: str, item: Any) -> str:
+    def pool(self, kind: str, item: Any) -> str:
         """The id of a back-end pool; without its name the first one, for which the balancer is looked at."""
         named = item if isinstance(item, Mapping) else {"name": item}
         path = self._settings.id_of(kind, str(named["name"]), str(named.get("resource_group_name") or ""))
@@ -226,7 +223,7 @@ def _first(properties: Mapping[str, Any], network: Network, key: str) -> Any:
     return network.cloud_properties.get(key) if value is None else value
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]

@@ -21,18 +21,26 @@ class Sizes:
         self._arm = arm
         self._disks = disks
         self._lock = threading.Lock()
-        self._known: tuple[MachineType, ...] = ()
+        self._offered: tuple[Mapping[str, Any], ...] = ()
+
+    def offered(self) -> list[str]:
+        """Names of all sizes that this subscription can have in the region."""
+        return [str(item["name"]) for item in self._items() if not _restricted(item)]
 
     def known(self) -> tuple[MachineType, ...]:
-        """Sizes that may be had, the smallest first. Raw, since `list_sizes` asks a deprecated list, which tells no restriction."""
+        """Sizes for ordinary images, the smallest first."""
+        found = [_size(item) for item in self._items() if _ordinary(item)]
+        return tuple(sorted(found, key=lambda kind: (kind.cpu, kind.ram_mib, kind.name)))
+
+    def _items(self) -> tuple[Mapping[str, Any], ...]:
+        """Raw, since `list_sizes` asks a deprecated list, which tells no restriction."""
         with self._lock:
-            if not self._known:
+            if not self._offered:
                 location = self._disks.location()
                 path = f"/subscriptions/{self._arm.settings.subscription}/providers/Microsoft.Compute/skus"
-                found = [_size(item) for item in self._arm.pages(path, "sizes of machines", {"$filter": f"location eq '{location}'"})
-                         if item.get("resourceType") == "virtualMachines" and _ordinary(item)]
-                self._known = tuple(sorted(found, key=lambda kind: (kind.cpu, kind.ram_mib, kind.name)))
-            return self._known
+                found = self._arm.pages(path, "sizes of machines", {"$filter": f"location eq '{location}'"})
+                self._offered = tuple(item for item in found if item.get("resourceType") == "virtualMachines")
+            return self._offered
 
     def calculate(self, resources: VmResources) -> dict[str, Any]:
         """`instance_types`, the best first, so that the next is there when Azure has none left; and the ephemeral disk. Raises Invalid."""
@@ -52,10 +60,14 @@ def _size(item: Mapping[str, Any]) -> MachineType:
     return MachineType(str(item["name"]), int(float(values.get("vCPUs", 0))), int(float(values.get("MemoryGB", 0)) * 1024))
 
 
+def _restricted(item: Mapping[str, Any]) -> bool:
+    restrictions: Iterable[Mapping[str, Any]] = item.get("restrictions") or []
+    return any(entry.get("type") == "Location" for entry in restrictions)
+
+
 def _ordinary(item: Mapping[str, Any]) -> bool:
     """Not one that this subscription cannot have, nor one for special images: another processor, graphics, confidential computing."""
     values = _capabilities(item)
-    restricted: Iterable[Mapping[str, Any]] = item.get("restrictions") or []
     return (
-        not any(entry.get("type") == "Location" for entry in restricted) and values.get("CpuArchitectureType", "x64") == "x64"
+        not _restricted(item) and values.get("CpuArchitectureType", "x64") == "x64"
         and float(values.get("GPUs") or 0) == 0 and "ConfidentialComputingType" not in values and bool(values.get("vCPUs")))

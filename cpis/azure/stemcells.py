@@ -102,6 +102,14 @@ class Stemcells:
             return {"reference": {"id": cid.removeprefix("image_id:")}}
         return {"reference": {"id": self._path(cid)}}
 
+    def look(self, cid: str) -> str:
+        """That a stemcell's image is there, in words. Raises NotFound."""
+        reference = self.image_of(cid)["reference"]
+        if "id" in reference:
+            found = self._arm.get(str(reference["id"]), f"image {cid}")
+            return f"{(found.get('properties') or {}).get('provisioningState') or 'there'}"
+        return self._marketplace(reference)
+
     def _path(self, cid: str) -> str:
         """The id of a heavy stemcell's image, or of its version in a gallery."""
         ref, parts = ref_of(self._settings, cid, "image_name"), parts_of(cid)

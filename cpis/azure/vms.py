@@ -61,10 +61,10 @@ class _Order:
 class Vms:
     """`image_of(stemcell CID)` gives the image's reference."""
 
-    def __init__(self, arm: Arm, image_of: Callable[[str], Mapping[str, Any]]) -> None:
+    def __init__(self, arm: Arm, networks: Networks, image_of: Callable[[str], Mapping[str, Any]]) -> None:
         self._arm = arm
         self._settings = arm.settings
-        self._networks = Networks(arm)
+        self._networks = networks
         self._image_of = image_of
         self._sets = OnePerToken()
 

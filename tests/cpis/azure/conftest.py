@@ -1,26 +1,25 @@
-"""The stand-in of Azure, a new one for each test, and a CPI for it whose waits cost nothing."""
+"""The stand-in of Azure, a new one for each test, and a CPI for it; their time passes by sleeping."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cpis.azure import AzureCpi
-from cpis.conformance.clouds.azure import AzureStandIn, start
+from cpis.conformance.clouds.azure import AzureStandIn
 from cpis.conformance.faults import Time
-
-
-@pytest.fixture
-def azure(tmp_path: Path) -> Iterator[AzureStandIn]:
-    with start(tmp_path) as stand_in:
-        yield stand_in
 
 
 @pytest.fixture
 def clock() -> Time:
     return Time()
+
+
+@pytest.fixture
+def azure(clock: Time) -> Iterator[AzureStandIn]:
+    with AzureStandIn(clock=clock.clock) as stand_in:
+        yield stand_in
 
 
 @pytest.fixture

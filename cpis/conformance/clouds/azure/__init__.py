@@ -7,7 +7,8 @@ we send what we believe to be right. Implicitly made disks get their machine's t
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -95,8 +96,8 @@ class AzureStandIn:
     name = "azure"
     cpi_type = "azure"
 
-    def __init__(self, *, latency: float = 0.0, pages: Pages | None = None) -> None:
-        self.store = Store(SUBSCRIPTION)
+    def __init__(self, *, latency: float = 0.0, pages: Pages | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store = Store(SUBSCRIPTION, clock)
         if latency:
             self.store.switches.operation_seconds = latency
             self.store.switches.retry_after = round(latency)

@@ -34,7 +34,15 @@ def put_vm(store: Store, identity: str, body: Tree) -> tuple[Tree, Operation | N
     properties = copy.deepcopy(body["properties"])
     storage, name = properties["storageProfile"], identity.rsplit("/", 1)[-1]
     group = identity.split("/")[4]
-    made = [(storage["osDisk"], "FromImage"), *((disk, "Empty") for disk in storage.get("dataDisks", []))]
+    data = storage.setdefault("dataDisks", [])
+    attached = [disk for disk in data if disk["createOption"] == "Attach"]
+    made = [(storage["osDisk"], "FromImage"), *((disk, "Empty") for disk in data if disk not in attached)]
+    for disk in attached:
+        found = store.get(disk["managedDisk"]["id"])
+        if found.get("managedBy"):
+            raise Refused(409, "ConflictingUserInput", f"Disk '{found['name']}' is already owned by VM '{found['managedBy']}'.")
+        found["managedBy"], disk["name"] = identity, found["name"]
+        found["properties"]["diskState"] = "Attached"
     for number, (disk, option) in enumerate(made):
         disk_id = store.id_of(group, DISK, disk.setdefault("name", f"{name}_disk{number}"))
         if store.find(disk_id) is not None:
@@ -47,7 +55,6 @@ def put_vm(store: Store, identity: str, body: Tree) -> tuple[Tree, Operation | N
             {"diskSizeGB": size, "creationData": {"createOption": option}, "provisioningState": "Succeeded", "diskState": "Attached"})
         made_disk["managedBy"] = identity
         managed["id"] = disk_id
-    storage.setdefault("dataDisks", [])
     secrets = {key: properties["osProfile"].pop(key, None) for key in ("customData", "adminPassword")}
     properties.update(vmId=str(uuid.uuid4()), provisioningState="Creating")
     machine = store.put(identity, VM, body, properties)

@@ -202,7 +202,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     ) -> None:
         data = b"" if answer is None else (answer if isinstance(answer, str) else json.dumps(answer)).encode()
         lines = {
-            "Content-Length": str(len(data)), "Content-Type": kind, "x-ms-request-id": f"req-{len(self.cloud.log):05d}", **(headers or {})}
+            "Date": self.date_time_string(), "Content-Length": str(len(data)), "Content-Type": kind,
+            "x-ms-request-id": f"req-{len(self.cloud.log):05d}", **(headers or {})}
         head = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n" + "".join(f"{key}: {value}\r\n" for key, value in lines.items())
         if cut:
             data, self.close_connection = data[: len(data) // 2], True
