@@ -25,7 +25,7 @@ def check_cloud(ctx: Context, name: str) -> str:
         for check in checks(cpi, name, ctx.clouds.types(), _cloud_configs(ctx), images):
             ctx.check()
             bad += check.ok is False
-            ctx.log.result(json.dumps({"cpi": name, **dataclasses.asdict(check)}))
+            ctx.log.result(json.dumps({"cpi": name, **dataclasses.asdict(check)}) + "\n")
     return f"{bad} check(s) failed" if bad else "all checks passed"
 
 

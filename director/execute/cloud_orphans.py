@@ -98,8 +98,8 @@ def list_orphans(ctx: Context, only: str | None = None) -> str:
     with stage.step("all clouds" if only is None else _words(only)):
         found = find(ctx, only)
         for orphan in found.orphans:
-            ctx.log.result(json.dumps(dataclasses.asdict(orphan)))
-        ctx.log.result(json.dumps({"young": found.young}))
+            ctx.log.result(json.dumps(dataclasses.asdict(orphan)) + "\n")
+        ctx.log.result(json.dumps({"young": found.young}) + "\n")
         if found.silent:
             raise CloudError(*found.silent)
     return f"{len(found.orphans)} found, {found.young} too young to tell"

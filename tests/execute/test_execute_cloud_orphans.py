@@ -36,10 +36,15 @@ def stray_disk(world: World, token: str = "disk-lost", age: float = 2 * YOUNG_SE
     return cid
 
 
+def results(world: World) -> list[dict[str, object]]:
+    """As a client reads the result of the task: text that is divided into lines."""
+    return [json.loads(line) for line in "".join(world.log.results).splitlines()]
+
+
 def listed(world: World) -> list[dict[str, object]]:
     world.log.results.clear()
     cloud_orphans.list_orphans(world.context)
-    rows = [json.loads(line) for line in world.log.results]
+    rows = results(world)
     return [row for row in rows if "young" not in row]
 
 
@@ -151,7 +156,7 @@ def test_each_cloud_is_asked_once_and_a_silent_one_hides_no_other(world: World) 
     world.log.results.clear()
     with pytest.raises(CloudError, match="Listing what is in CPI 'west': away"):
         cloud_orphans.list_orphans(world.context)
-    assert [json.loads(line).get("cpi") for line in world.log.results] == ["east", None]
+    assert [row.get("cpi") for row in results(world)] == ["east", None]
     assert len(cloud_orphans.find(world.context, "east").orphans) == 1
 
 
@@ -161,7 +166,7 @@ def test_each_cloud_is_asked_once_and_a_silent_one_hides_no_other(world: World) 
 def checked(world: World, name: str = "") -> list[dict[str, object]]:
     world.log.results.clear()
     cloud_checks.check_cloud(world.context, name)
-    return [json.loads(line) for line in world.log.results]
+    return results(world)
 
 
 def test_a_cloud_is_checked_with_what_the_configs_use(world: World) -> None:
