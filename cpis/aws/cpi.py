@@ -25,7 +25,22 @@ from cpis.aws.stemcells import Stemcells
 from cpis.aws.surroundings import Surroundings
 from cpis.aws.vms import Vms
 from cpis.cloud.schema import Schema
-from cpis.contract import Check, CpiError, CpiInfo, DiskHint, DiskRequest, Found, Invalid, Properties, Uses, Vm, VmRequest, VmResources
+from cpis.contract import (
+    Check,
+    CpiError,
+    CpiInfo,
+    DiskHint,
+    DiskRequest,
+    Found,
+    Invalid,
+    NotFound,
+    NotSupported,
+    Properties,
+    Uses,
+    Vm,
+    VmRequest,
+    VmResources,
+)
 
 _PEM = "-----BEGIN"
 
@@ -158,6 +173,17 @@ class AwsCpi:
     def owned(self) -> Sequence[Found]:
         with _explained("owned"):
             return self._search.owned()
+
+    def remove(self, found: Found) -> None:
+        """See `cpis.contract.Remover`: volumes and interfaces that were parts of machines and outlived them."""
+        with _explained("remove"):
+            if found.kind == "volume":
+                self._disks.delete(found.cid)
+            elif found.kind == "network_interface":
+                with contextlib.suppress(NotFound):
+                    self._api.ask("DeleteNetworkInterface", {"NetworkInterfaceId": found.cid})
+            else:
+                raise NotSupported(f"a {found.kind} is not deleted by itself", resource=found.cid, kind=found.kind)
 
     def checks(self, uses: Uses) -> Iterable[Check]:
         """See `cpis.contract.CloudChecker`."""
