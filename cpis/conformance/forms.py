@@ -135,7 +135,7 @@ def _soap(fault: str, message: str) -> Answer:
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsd="http://www.w3.org/2001/XMLSchema" '
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body><soapenv:Fault><faultcode>ServerFaultCode</faultcode>'
-        f'<faultstring>{message}</faultstring><detail><Fault xmlns="urn:vim25" xsi:type="{fault}"></Fault></detail>'
+        f'<faultstring>{message}</faultstring><detail><{fault}Fault xmlns="urn:vim25" xsi:type="{fault}"></{fault}Fault></detail>'
         "</soapenv:Fault></soapenv:Body></soapenv:Envelope>")
     return Answer(500, body.encode(), content_type="text/xml; charset=utf-8")
 

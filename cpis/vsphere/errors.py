@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
 from xml.parsers.expat import ExpatError
@@ -51,6 +52,10 @@ _FACTS: Mapping[str, str] = {
 }
 
 
+class NotSoap(HTTPException):
+    """An answer that is a page for people."""
+
+
 def explain(what: str, error: Exception) -> CpiError:
     """The error of the contract for whatever pyVmomi or the connection below raised during `what`."""
     if isinstance(error, CpiError):
@@ -70,6 +75,9 @@ def explain(what: str, error: Exception) -> CpiError:
             suggestion="Is `host` of the CPI config right, and does this computer reach a resolver?")
     if isinstance(error, ExpatError):
         return Unavailable(f"{what}: the answer is not XML ({error})", code=MALFORMED, suggestion="Does a proxy answer in vCenter's place?")
+    if isinstance(error, NotSoap):
+        return Unavailable(
+            f"{what}: this is no answer of vCenter's API: {error}", code=MALFORMED, suggestion="Does a proxy answer in vCenter's place?")
     if isinstance(error, HTTPException):
         status, _, reason = str(error).partition(" ")
         if status.isdigit():  # pyVmomi's own: "503 Service Unavailable"
@@ -86,10 +94,23 @@ def of_fault(what: str, fault: Any) -> CpiError:
     facts = ", ".join(fact for fact, value in _facts(fault) if value not in words)
     text = f"{what}: {words or code}" + (f" ({facts})" if facts else "") + (f" [{code}]" if words else "")
     resource = next((value for fact, value in _facts(fault) if fact.startswith(("name ", "file ", "object "))), "")
+    return _of_names(names, text, resource)
+
+
+def of_page(what: str, status: int, body: str, headers: Mapping[str, str]) -> CpiError:
+    """The error for a file request that was refused: by a fault in XML, or by its status alone."""
+    kind = re.search(r"""<detail>.*?type=["'](?:\w+:)?(\w+)["']""", body, re.DOTALL)
+    words = re.search(r"<faultstring>([^<]*)</faultstring>", body)
+    if kind is None:
+        return by_status(what, status, body, headers)
+    return _of_names([kind[1]], f"{what}: {words[1] if words else ''} [{kind[1]}]", "")
+
+
+def _of_names(names: Sequence[str], text: str, resource: str) -> CpiError:
     for kind, known, suggestion in _KINDS:
         if any(name in known for name in names):
-            return kind(text, code=code, resource=resource, suggestion=suggestion)
-    return CpiError(text, code=code, resource=resource)
+            return kind(text, code=names[0], resource=resource, suggestion=suggestion)
+    return CpiError(text, code=names[0], resource=resource)
 
 
 def busy(error: CpiError) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 
 from pyVmomi import vim
 
+from cpis.cloud.faults import MALFORMED
 from cpis.cloud.keyed import OnePerToken
 from cpis.cloud.tags import FORCED, Rules, clean
-from cpis.contract import Conflict, CpiError, Found, NotFound
+from cpis.contract import Conflict, CpiError, Found, NotFound, Unavailable
 from cpis.vsphere import hardware
 from cpis.vsphere.config import Config
 from cpis.vsphere.inventory import Cluster, Inventory, Start, read, traverse
@@ -76,6 +77,8 @@ class Machines:
     def look(self, cid: str, ref: Any) -> Machine:
         """What this machine is now. Raises NotFound."""
         facts = read(self._session, ref, *_PATHS)
+        if "runtime.powerState" not in facts:
+            raise Unavailable(f"vCenter does not tell the state of {cid}", code=MALFORMED)
         devices = tuple(facts.get("config.hardware.device") or ())
         extra = list(facts.get("config.extraConfig") or ())
         return Machine(

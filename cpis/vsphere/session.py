@@ -26,14 +26,16 @@ from requests.adapters import HTTPAdapter
 
 from cpis.cloud.calls import Caller
 from cpis.cloud.drivers import PerThread
-from cpis.cloud.faults import by_status
+from cpis.cloud.faults import MALFORMED, by_status
 from cpis.cloud.limits import Rate, shared
+from cpis.cloud.text import first_line
 from cpis.contract import Denied, Unavailable
 from cpis.vsphere.address import Address, newest_version, trust
-from cpis.vsphere.errors import NOT_AUTHENTICATED, busy, explain
+from cpis.vsphere.errors import NOT_AUTHENTICATED, NotSoap, busy, explain, of_page
 
 CALL_SECONDS = 120.0
 SDK, PBM = "/sdk", "/pbm"
+_PAGE = 4096
 _PBM_VERSION = "pbm.version.version1"
 # vCenter documents no limit; these keep a director from being what others notice.
 FAMILIES: Mapping[str, Rate] = {"read": Rate(200.0, 400.0), "change": Rate(50.0, 200.0)}
@@ -135,12 +137,16 @@ class Session:
 
     def _renew(self, error: Denied) -> bool:
         """Log in again when `error` says that the session is over; another thread may have done it meanwhile."""
-        if error.code != NOT_AUTHENTICATED:
+        if error.code != NOT_AUTHENTICATED or getattr(self._used, "renewing", False):
             return False
-        with self._lock:
-            if self._cookie == getattr(self._used, "cookie", ""):
-                self._cookie = ""
-            self.log_in()
+        self._used.renewing = True  # else a login that is answered in the same way would be renewed by another
+        try:
+            with self._lock:
+                if self._cookie == getattr(self._used, "cookie", ""):
+                    self._cookie = ""
+                self.log_in()
+        finally:
+            self._used.renewing = False
         return True
 
     def close(self) -> None:
@@ -171,6 +177,8 @@ class Session:
             self._count(name)
             status, answer = adapter.InvokeMethod(mo, info, args, outer)
             if status == 200:
+                if answer is None and name.endswith("_Task"):
+                    raise Unavailable(f"{name}: vCenter answered without a task", code=MALFORMED)
                 return answer
             if isinstance(answer, Exception):
                 raise answer
@@ -194,9 +202,11 @@ class Session:
     def _adapter(self, path: str) -> Any:
         port = self.address.port if self.address.secure else -self.address.port
         version = self._version if path == SDK else _PBM_VERSION
-        return SoapStubAdapter(
+        adapter = SoapStubAdapter(
             self.address.host, port, path=path, version=version, sslContext=self._context, httpConnectionTimeout=self._timeout,
             poolSize=1)
+        adapter.scheme = _Secure if self.address.secure else _Plain
+        return adapter
 
     def _negotiated(self) -> str:
         if self._context is not None:
@@ -243,12 +253,15 @@ class Session:
             if answer.status_code == 401:
                 raise Denied(f"{what}: vCenter does not know the session", code=NOT_AUTHENTICATED)
             if answer.status_code >= 400:
-                raise by_status(what, answer.status_code, answer.text, answer.headers)
+                raise of_page(what, answer.status_code, answer.text, answer.headers)
+            if b"<html" in answer.content[:_PAGE].lower():
+                raise NotSoap(first_line(answer.text))
             return answer
 
         if not self._cookie:
             self.log_in()
-        return self.call(what, send, family="read", repeatable=data is None or isinstance(data, bytes))
+        repeatable = data is None or isinstance(data, bytes)
+        return self.call(what, send, family="read", repeatable=repeatable, also=busy if repeatable else None)
 
     def _client(self) -> requests.Session:
         client = requests.Session()
@@ -271,6 +284,24 @@ class _Stub(StubAdapterBase):  # type: ignore[misc]
 
     def InvokeAccessor(self, mo: Any, info: Any) -> Any:
         raise AssertionError(f"{info.name} of {mo}: properties are read together, by the property collector")
+
+
+class _OnlySoap(http.client.HTTPConnection):
+    """A connection that does not take a page for people for an answer: pyVmomi reads one as an answer with nothing in it."""
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        answer = super().getresponse()
+        if answer.status in (200, 500) and answer.getheader("Content-Type", "").startswith("text/html"):
+            raise NotSoap(first_line(answer.read(_PAGE).decode(errors="replace")))
+        return answer
+
+
+class _Plain(_OnlySoap):
+    """Without TLS, for simulators on this computer."""
+
+
+class _Secure(_OnlySoap, http.client.HTTPSConnection):
+    """With TLS."""
 
 
 class _Verified(HTTPAdapter):

@@ -73,8 +73,13 @@ class Stemcells:
         with self._once(token):
             if self._whole(token, mark.shape):
                 return token
-            with images.opened(image_path) as image:
-                self._import(image, token, mark)
+            try:
+                self._import(image_path, token, mark)
+            except NotFound as error:
+                if "HttpNfcLease" not in error.message:
+                    raise
+                log.info("the session of the upload ended, and the upload with it: once more")
+                self._import(image_path, token, mark)
         return token
 
     def _whole(self, cid: str, its_shape: str) -> bool:
@@ -90,7 +95,11 @@ class Stemcells:
         self._destroy(ref)
         return False
 
-    def _import(self, image: images.Image, cid: str, mark: Marks) -> None:
+    def _import(self, path: str, cid: str, mark: Marks) -> None:
+        with images.opened(path) as image:
+            self._import_image(image, cid, mark)
+
+    def _import_image(self, image: images.Image, cid: str, mark: Marks) -> None:
         cluster, pool, store = self._where(cid, image)
         folder = self._inventory.folder(self._config.template_folder)
         manager = self._session.content.ovfManager

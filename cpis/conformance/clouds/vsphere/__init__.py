@@ -75,6 +75,8 @@ class VsphereStandIn:
         self._requests: list[tuple[str, str]] = []
         self._log = (workdir / "simulator.log").open("w")
         self._ready = threading.Event()
+        self._own: Session | None = None
+        self._datacenter: Any = None
         self.endpoint = ""
         self._process = subprocess.Popen(
             [str(program), "-user", _USER, "-latency", f"{latency}s", *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -131,13 +133,11 @@ class VsphereStandIn:
         """(kind, name) of machines (stemcells are some, too) and of files of disks, beyond those it was born with."""
         with self._lock:
             asked = list(self._requests)
-        session = Session(Address(self.endpoint), (_USER, self._password), ca_cert=self._ca_cert)
-        try:
-            datacenter = session.content.searchIndex.FindByInventoryPath("DC0")
-            along = [traverse("vms", vim.Datacenter, "vmFolder", "in"), traverse("in", vim.Folder, "childEntity", "in")]
-            machines = collect(session, [Start(datacenter, along)], {vim.VirtualMachine: ["name"]})
-        finally:
-            session.close()
+        if self._own is None:
+            self._own = Session(Address(self.endpoint), (_USER, self._password), ca_cert=self._ca_cert)
+            self._datacenter = self._own.content.searchIndex.FindByInventoryPath("DC0")
+        along = [traverse("vms", vim.Datacenter, "vmFolder", "in"), traverse("in", vim.Folder, "childEntity", "in")]
+        machines = collect(self._own, [Start(self._datacenter, along)], {vim.VirtualMachine: ["name"]})
         names = sorted(facts["name"] for facts in machines.values() if not facts["name"].startswith("DC0_"))
         files = sorted(path.name for path in self._workdir.glob("govcsim-*/caisson-disks/*") if not path.name.endswith("-flat.vmdk"))
         with self._lock:
@@ -156,6 +156,9 @@ class VsphereStandIn:
 
     def close(self) -> None:
         """End it: no process, port or file stays."""
+        if self._own is not None:
+            self._own.close()
+            self._own = None
         if self._process.poll() is None:
             assert self._process.stdin is not None
             self._process.stdin.close()  # the simulator takes its folders away when its input ends

@@ -31,7 +31,7 @@ func main() {
 	certificate := flag.String("cert", "", "PEM file of the certificate; without one it speaks plain HTTP")
 	key := flag.String("key", "", "PEM file of its key")
 	clusters := flag.Int("clusters", 2, "how many clusters")
-	datastores := flag.Int("datastores", 3, "how many datastores")
+	datastores := flag.Int("datastores", 2, "how many datastores")
 	latency := flag.Duration("latency", 0, "how long each operation takes")
 	idle := flag.Duration("idle", 0, "sessions end after this long without a request")
 	flag.Parse()
