@@ -156,7 +156,7 @@ class Disks:
             raise Conflict(
                 f"the disk {cid} is attached to {_vm_of(found)}", resource=cid, kind="disk", suggestion="Detach it first.")
         listing = f"/subscriptions/{self._settings.subscription}/resourceGroups/{self._settings.group}/providers/{SNAPSHOT}"
-        for item in self._arm.pages(listing, "snapshots"):
+        for item in list(self._arm.pages(listing, "snapshots")):  # all pages, before what is deleted moves the others
             source = str((item["properties"].get("creationData") or {}).get("sourceResourceId") or "")
             if same(source, self.path(ref)):
                 self._arm.delete(str(item["id"]), f"snapshot {item['name']}")
