@@ -115,9 +115,9 @@ class Compute:
         """The resources of a kind (`instances`) in all zones."""
         found: list[Body] = []
         for page in self.pages(f"/aggregated/{kind}", **params):
-            for scope, content in (page.get("items") or {}).items():
+            for scope, content in dict(page.get("items") or {}).items():
                 _whole(f"/aggregated/{kind} in {scope}", content)
-                found += content.get(kind) or []
+                found += [{"zone": scope, **item} for item in content.get(kind) or ()]
         return found
 
     # Changing
@@ -184,9 +184,8 @@ class Compute:
         connection: Any = self.driver.connection
         extra = {} if timeout is None else {"timeout": timeout}
         answer = connection.request(path, params=dict(params or {}), data=body, method=method, **extra).object
-        if not isinstance(answer, dict):
-            raise Unavailable(f"{method} {path}: the answer is no object: {str(answer)[:200]}", code=MALFORMED)
-        return answer
+        _check_form(f"{method} {path}", answer, dict)
+        return dict(answer)
 
 
 def _end(driver: GceDriver) -> None:
@@ -196,6 +195,37 @@ def _end(driver: GceDriver) -> None:
 def _disconnect(connection: Any) -> None:
     if connection.connection is not None:
         connection.connection.session.close()
+
+
+# The forms of fields that are looked into. What a proxy or a faulty server answers instead must not pass for a resource.
+_FORMS: Mapping[str, type | tuple[type, ...]] = {
+    "name": str, "status": str, "zone": str, "region": str, "selfLink": str, "labelFingerprint": str, "nextPageToken": str, "labels": dict,
+    "disks": list, "networkInterfaces": list, "accessConfigs": list, "users": list, "quotas": list, "backends": list,
+    "items": (list, dict), "error": dict, "warning": dict, "instances": list, "sizeGb": (str, int), "networkIP": str,
+}
+_OF_OBJECTS = ("disks", "networkInterfaces", "accessConfigs", "quotas", "backends", "instances")
+
+
+def _check_form(where: str, value: Any, form: type | tuple[type, ...]) -> None:
+    """Raises Unavailable for a value of another form, or one with fields of another form."""
+    if not isinstance(value, form):
+        raise Unavailable(
+            f"{where}: the answer has another form than the API's: {str(value)[:200]}", code=MALFORMED,
+            suggestion="Does a proxy answer in the cloud's place? Is the endpoint the API's?")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in _FORMS and inner is not None and key != "labels":
+                _check_form(where, inner, _FORMS[key])
+            if key in _OF_OBJECTS or (key == "items" and isinstance(inner, list) and "fingerprint" not in value):
+                for item in inner or ():
+                    _check_form(where, item, dict)
+            if key == "items" and isinstance(inner, dict):
+                for item in inner.values():
+                    _check_form(where, item, dict)
+            if key == "sizeGb" and not str(inner).isdecimal():
+                _check_form(where, inner, ())
+            if key == "labels" and not (isinstance(inner, dict) and all(isinstance(item, str) for item in inner.values())):
+                _check_form(where, inner, ())
 
 
 def _whole(where: str, page: Mapping[str, Any]) -> None:
@@ -246,10 +276,12 @@ class Places:
         zone = self.zone(kind, name)
         if zone:
             found = self._compute.look(f"/zones/{zone}/{kind}/{quoted(name)}")
-            if found is not None:
-                return found
-            self.forget(kind, name)
-            return None
+            if found is None:
+                self.forget(kind, name)
+                return None
+            if found.get("name") != name:
+                raise Unavailable(f"GET {name}: the answer is about '{found.get('name')}'", code=MALFORMED, resource=name)
+            return {**found, "zone": f"zones/{zone}"}
         if not name.replace("-", "").isalnum() or not name.isascii():
             return None  # no name of a resource, and so no part of a filter either
         same = [item for item in self._compute.aggregated(kind, filter=f"name={name}") if item.get("name") == name]

@@ -16,17 +16,19 @@ from cpis.gcp.settings import Settings
 from cpis.gcp.vms import image_link
 
 PERMISSIONS = (
-    "compute.disks.create", "compute.disks.createSnapshot", "compute.disks.delete", "compute.disks.get", "compute.disks.list",
-    "compute.disks.resize", "compute.disks.setLabels", "compute.disks.use", "compute.diskTypes.get", "compute.diskTypes.list",
-    "compute.globalOperations.get", "compute.images.create", "compute.images.delete", "compute.images.get", "compute.images.list",
+    "compute.addresses.use", "compute.diskTypes.get", "compute.diskTypes.list", "compute.disks.create",
+    "compute.disks.createSnapshot", "compute.disks.delete", "compute.disks.get", "compute.disks.list", "compute.disks.resize",
+    "compute.disks.setLabels", "compute.disks.use", "compute.globalOperations.get", "compute.images.create",
+    "compute.images.delete", "compute.images.get", "compute.images.getFromFamily", "compute.images.list",
     "compute.images.setLabels", "compute.images.useReadOnly", "compute.instances.attachDisk", "compute.instances.create",
     "compute.instances.delete", "compute.instances.detachDisk", "compute.instances.get", "compute.instances.list",
     "compute.instances.reset", "compute.instances.resume", "compute.instances.setDiskAutoDelete", "compute.instances.setLabels",
     "compute.instances.setMetadata", "compute.instances.setServiceAccount", "compute.instances.setTags", "compute.instances.start",
-    "compute.instances.use", "compute.machineTypes.get", "compute.networks.get", "compute.projects.get", "compute.regionOperations.get",
-    "compute.regions.get", "compute.snapshots.create", "compute.snapshots.delete", "compute.snapshots.get", "compute.snapshots.list",
-    "compute.snapshots.setLabels", "compute.snapshots.useReadOnly", "compute.subnetworks.get", "compute.subnetworks.use",
-    "compute.subnetworks.useExternalIp", "compute.zoneOperations.get", "compute.zones.get",
+    "compute.instances.use", "compute.machineTypes.get", "compute.networks.get", "compute.projects.get",
+    "compute.regionOperations.get", "compute.regions.get", "compute.snapshots.create", "compute.snapshots.delete",
+    "compute.snapshots.get", "compute.snapshots.list", "compute.snapshots.setLabels", "compute.snapshots.useReadOnly",
+    "compute.subnetworks.get", "compute.subnetworks.use", "compute.subnetworks.useExternalIp", "compute.zoneOperations.get",
+    "compute.zones.get",
 )
 BALANCING = (
     "compute.backendServices.get", "compute.instanceGroups.get", "compute.instanceGroups.update", "compute.regionBackendServices.get",

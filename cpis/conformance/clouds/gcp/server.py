@@ -32,7 +32,7 @@ _WAIT = re.compile(r"((?:zones/[^/]+|regions/[^/]+|global)/operations/([^/]+))/w
 @functools.cache
 def key_pair() -> tuple[rsa.RSAPrivateKey, str]:
     """The key of the fake's only service account, and the same as PEM; made once a process."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # short: it guards nothing, and is read in each test
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return key, pem.decode()
 
@@ -42,8 +42,9 @@ class Drop(Exception):
 
 
 class Cloud:
-    """The state behind the server. `faults` are switches; `denied` permissions that the account does not have; `seen` the requests.
-    `skew_limit` is how many seconds the clock of who signs in may differ (Google: five minutes); None for clients with a time of their own.
+    """The state behind the server. `faults` are switches; `denied` permissions that the account does not have; `seen` the requests, `given`
+    counts the tokens. `skew_limit` is how many seconds the clock of who signs in may differ (Google: five minutes); None for clients with a
+    time of their own.
     """
 
     def __init__(self, world: World) -> None:
@@ -55,7 +56,12 @@ class Cloud:
         self.bodies: list[tuple[str, str, Any]] = []
         self.skew_limit: float | None = None
         self._tokens: set[str] = set()
-        self._given = 0
+        self.given = 0
+
+    def sign_in_as(self, token: str) -> None:
+        """Take this token for a good one."""
+        with self.world.lock:
+            self._tokens.add(token)
 
     def expire_tokens(self) -> None:
         """All tokens so far are too old."""
@@ -77,8 +83,8 @@ class Cloud:
                 "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
                 "Check your iat and exp values in the JWT claim.")}
         with self.world.lock:
-            self._given += 1
-            token = f"ya29.fake-token-{self._given}"
+            self.given += 1
+            token = f"ya29.fake-token-{self.given}"
             self._tokens.add(token)
         return 200, {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
 
