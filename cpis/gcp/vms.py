@@ -22,9 +22,7 @@ from cpis.contract import (
     Denied,
     Invalid,
     Network,
-    NoCapacity,
     NotFound,
-    Quota,
     Unavailable,
     Vm,
     VmRequest,
@@ -198,10 +196,10 @@ class Vms:
                     self._delete(made.zone, made.name, made.target_pool)
                     break
         except CpiError as second:
-            kind = type(error) if isinstance(error, Unavailable | NoCapacity | Quota | Conflict | Denied) else CpiError
-            return kind(
+            return type(error)(
                 f"{error.message}; and deleting machine {made.name} failed too: {second.message}", resource=made.name, kind="vm",
                 code=error.code, request_id=error.request_id, limit=error.limit, used=error.used,
+                retry_after_seconds=error.retry_after_seconds,
                 suggestion=f"What is left carries the token '{made.token}': `caisson orphans` lists it.")
         self._places.forget("instances", made.name)
         return error

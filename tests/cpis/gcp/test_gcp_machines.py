@@ -164,7 +164,7 @@ def test_how_the_first_connection_is_made(bench: Bench) -> None:
 def test_a_bosh_agent_finds_its_settings_where_boshs_cpi_puts_them(bench: Bench) -> None:
     bench.vm(login=Login("vcap", "", "", "", agent_settings='{"agent_id": "a"}'))
     items = _metadata(bench)
-    assert items["user_data"] == '{"agent_id": "a"}'
+    assert items["bosh_settings"] == '{"agent_id": "a"}'
     assert not {"user-data", "startup-script", "ssh-keys"} & set(items)
 
 

@@ -140,6 +140,16 @@ def test_both_errors_are_told_when_cleaning_up_fails_too(bench: Bench) -> None:
     assert not bench.there.resources()
 
 
+def test_an_error_stays_of_its_kind_when_cleaning_up_fails_too(bench: Bench) -> None:
+    bench.there.cloud.faults += [
+        Fault(method="POST", path="/wait$", status=429, reason="rateLimitExceeded", message="slower", times=99_999),
+        Fault(method="DELETE", path="/instances/", status=403, reason="forbidden", message="not to be deleted", times=99)]
+    with pytest.raises(Throttled) as caught:
+        bench.vm()
+    assert "not to be deleted" in caught.value.message
+    bench.there.cloud.faults.clear()
+
+
 def test_a_machine_that_is_gone_in_the_middle(bench: Bench) -> None:
     vm, disk = bench.vm(), bench.disk()
     with bench.there.world.lock:
