@@ -51,10 +51,10 @@ class _QueryResponse(EC2Response):
 
 
 class _StorageResponse(S3Response):
-    """The answer of S3. A 404 stays an answer, since Libcloud's methods look at it."""
+    """The answer of S3. A 404 to a HEAD stays an answer: it has no body, and Libcloud's methods look at it."""
 
     def success(self) -> bool:
-        return 200 <= int(self.status) <= 299 or int(self.status) == 404
+        return 200 <= int(self.status) <= 299 or (int(self.status) == 404 and self.request.method == "HEAD")
 
     def parse_error(self) -> str:
         raise ServiceError(int(self.status), **_error_parts(self))

@@ -30,6 +30,8 @@ from cpis.contract import Conflict, CpiError, Invalid, NotFound, Properties, Una
 _CHUNK_BYTES = 2**20
 _IMPORT_SECONDS = 2 * 3600.0
 _IMAGE_SECONDS = 3600.0
+_VISIBLE_SECONDS = 20.0
+_OLD_TOKENS = 10
 
 log = logging.getLogger("cpis")
 
@@ -155,8 +157,13 @@ class Stemcells:
         try:
             self._api.call("PutObject", upload, family="storage")
             yield
-        finally:
-            self._api.call("DeleteObject", delete, family="storage")
+        except BaseException:
+            try:
+                self._api.call("DeleteObject", delete, family="storage", patience=60.0)
+            except CpiError as error:
+                log.warning("s3://%s/%s may be left: %s", bucket, key, error)
+            raise
+        self._api.call("DeleteObject", delete, family="storage")
 
     def _counted(self, stream: IO[bytes], size: int) -> Iterator[bytes]:
         sent, told = 0, -1
@@ -172,21 +179,27 @@ class Stemcells:
         """The snapshot of the object. Raises Unavailable when the import fails."""
         tags = self._tags(properties, token, {})
         params = {
-            "ClientToken": token, "Description": f"caisson {token}", "DiskContainer.Format": "RAW",
-            "DiskContainer.UserBucket.S3Bucket": bucket, "DiskContainer.UserBucket.S3Key": key,
-            "RoleName": self._config.get("import_role") or "vmimport",
+            "Description": f"caisson {token}", "DiskContainer.Format": "RAW", "DiskContainer.UserBucket.S3Bucket": bucket,
+            "DiskContainer.UserBucket.S3Key": key, "RoleName": self._config.get("import_role") or "vmimport",
             **metadata.specifications({"import-snapshot-task": tags}),
         }
         if properties.get("encrypted", self._config.get("encrypted", False)):
             params["Encrypted"] = "true"
             if properties.get("kms_key_arn") or self._config.get("kms_key_arn"):
                 params["KmsKeyId"] = str(properties.get("kms_key_arn") or self._config.get("kms_key_arn"))
-        # Libcloud's ex_import_snapshot polls by itself, without tags, progress or an end for failed tasks.
-        task = str(self._api.ask("ImportSnapshot", params)["importTaskId"])
-        snapshot = self._api.wait(f"import {task} to be completed", lambda: self._import_result(task), _IMPORT_SECONDS)
-        # The service puts the tags of the request on the task, not on the snapshot.
-        self._api.ask("CreateTags", {"ResourceId.1": snapshot, **numbered_tags("Tag", tags)}, also=_not_there_yet, patience=120.0)
-        return snapshot
+        for number in range(1, _OLD_TOKENS):
+            # Libcloud's ex_import_snapshot polls by itself, without tags, progress or an end for failed tasks.
+            client = token if number == 1 else f"{token}.{number}"
+            task = str(self._api.ask("ImportSnapshot", {**params, "ClientToken": client})["importTaskId"])
+            snapshot = self._api.wait(f"import {task} to be completed", partial(self._import_result, task), _IMPORT_SECONDS)
+            try:
+                # The service puts the tags of the request on the task, not on the snapshot.
+                self._api.ask(
+                    "CreateTags", {"ResourceId.1": snapshot, **numbered_tags("Tag", tags)}, also=_not_there_yet, patience=_VISIBLE_SECONDS)
+                return snapshot
+            except NotFound:
+                log.info("the snapshot %s of an earlier import is gone; importing again", snapshot)
+        raise Conflict(f"the token '{token}' has made {_OLD_TOKENS} imports whose snapshots are gone", kind="stemcell")
 
     def _import_result(self, task: str) -> str | None:
         found = items(self._api.ask("DescribeImportSnapshotTasks", {"ImportTaskId.1": task}), "importSnapshotTaskSet")
@@ -244,7 +257,9 @@ class Stemcells:
 @contextlib.contextmanager
 def _raw(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     """The raw disk in an image file and its size: BOSH's is a compressed archive with `root.img`, others are the disk itself."""
-    if tarfile.is_tarfile(path):
+    with path.open("rb") as file:
+        start = file.read(264)
+    if start.startswith(b"\x1f\x8b") or start[257:262] == b"ustar":
         with tarfile.open(path) as archive:
             for member in archive:
                 if member.isfile() and Path(member.name).name == "root.img":

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from libcloud.compute.base import Node
-from libcloud.compute.types import NodeState
-from libcloud.loadbalancer.base import LoadBalancer, Member
+from libcloud.loadbalancer.base import Member
 from libcloud.loadbalancer.drivers.alb import ROOT as ALB_ROOT
 from libcloud.loadbalancer.drivers.alb import ALBTargetGroup
-from libcloud.loadbalancer.types import State
+from libcloud.loadbalancer.drivers.elb import ROOT as ELB_ROOT
 
 from cpis.aws import metadata
 from cpis.aws.api import Api
@@ -80,9 +78,9 @@ class Surroundings:
 
     def _join_balancer(self, name: str, cid: str) -> None:
         def register() -> None:
-            driver = self._elb.get()
-            balancer = LoadBalancer(name, name, State.UNKNOWN, "", 0, driver)
-            driver.balancer_attach_compute_node(balancer, Node(cid, cid, NodeState.UNKNOWN, [], [], driver))
+            # Libcloud's balancer_attach_compute_node fails after the request, at a list of members that it never made.
+            params = {"Action": "RegisterInstancesWithLoadBalancer", "LoadBalancerName": name, "Instances.member.1.InstanceId": cid}
+            self._elb.get().connection.request(ELB_ROOT, params=params)
 
         self._api.call("RegisterInstancesWithLoadBalancer", register, family="balancer")
 

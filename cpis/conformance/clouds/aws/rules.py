@@ -250,6 +250,20 @@ def _reboot(world: World, params: Params) -> None:
             raise Refusal("IncorrectState", f"The instance '{cid}' is not in the 'running' state.")
 
 
+def _associated(world: World, params: Params, body: str) -> None:
+    """An address that is with an interface is with its machine, too."""
+    for address in world.ec2.addresses:
+        if address.allocation_id == params.get("AllocationId") and address.eni is not None:
+            address.instance = address.eni.instance
+
+
+def _terminated(world: World, params: Params, body: str) -> None:
+    for address in world.ec2.addresses:
+        if address.instance is not None and address.instance.state == "terminated":
+            address.instance = address.eni = None
+            address.association_id = None
+
+
 def classic_balancer(world: World, params: Params) -> None:
     """Moto fails at names that it does not know."""
     name = params.get("LoadBalancerName", "")
@@ -414,7 +428,8 @@ BEFORE: Mapping[str, Before] = {
     "DescribeSnapshots": _snapshot_id, "DeleteSnapshot": _snapshot_id, "CreateTags": _create_tags, "RegisterImage": _register_image,
 }
 AFTER: Mapping[str, Callable[[World, Params, str], None]] = {
-    "RunInstances": _ran_instances, "RegisterImage": _registered, "CopyImage": _copied_image,
+    "RunInstances": _ran_instances, "AssociateAddress": _associated, "TerminateInstances": _terminated,
+    "RegisterImage": _registered, "CopyImage": _copied_image,
 }
 OWN: Mapping[str, Callable[[World, Params], str]] = {
     "ImportSnapshot": _import_snapshot, "DescribeImportSnapshotTasks": _describe_imports,
