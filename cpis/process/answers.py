@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from cpis.contract import MadeNetwork, Network, NotSupported, Unavailable, Vm
 from cpis.wire import convert
 
 Tree = dict[str, Any]
+T = TypeVar("T")
 
 
 def _odd(method: str, wanted: str) -> Unavailable:
@@ -40,6 +41,14 @@ def texts(result: Any, method: str) -> list[str]:
     return result
 
 
+def many(result: Any, method: str, kind: Callable[..., T]) -> list[T]:
+    """Values of one of the contract's classes, sent as hashes of their fields."""
+    try:
+        return [kind(**item) for item in result]
+    except TypeError as error:
+        raise _odd(method, "a list of what it should be") from error
+
+
 def vm_cid(result: Any) -> str:
     """Of `create_vm`: the CID alone in version 1, `[cid, networks]` since."""
     return cid(result[0] if isinstance(result, list) and result else result, "create_vm")
@@ -49,9 +58,12 @@ def vm(result: Any, made: str, asked: Sequence[Network], ssh_user: str, *, ours:
     """The machine, with what the cloud assigned. Raises NotSupported when nobody says at which address it is."""
     answered = result[1] if isinstance(result, list) and len(result) > 1 and isinstance(result[1], Mapping) else {}
     networks = tuple(_with_answer(network, answered.get(network.name)) for network in asked)
-    if ours and isinstance(result, list) and len(result) > 2:
-        more = result[2]
-        return Vm(made, networks, str(more["ssh_address"]), int(more["ssh_port"]), convert.hint_from(more.get("ephemeral_disk")))
+    if ours:
+        try:
+            more = result[2]
+            return Vm(made, networks, str(more["ssh_address"]), int(more["ssh_port"]), convert.hint_from(more.get("ephemeral_disk")))
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _odd("create_vm", "[cid, networks, {ssh_address, ssh_port}]") from error
     inside = [network for network in networks if network.type != "vip" and network.ip]
     chosen = next((network for network in inside if "gateway" in network.default), inside[0] if inside else None)
     if chosen is None:

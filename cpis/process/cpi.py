@@ -306,14 +306,14 @@ class ProcessCpi:
     def find(self, token: str) -> Sequence[Found]:
         """What is written down for the token; our own executables ask the cloud. See the module for what cannot be told."""
         if self._about().ours:
-            return [convert.found_from(item) for item in self._call("caisson_find", token)]
+            return answers.many(self._call("caisson_find", token), "caisson_find", Found)
         row = self._tokens.get(token)
         return [_found(row)] if row is not None and row.cid and self._there(row) else []
 
     def owned(self) -> Sequence[Found]:
         """With an empty CID: what may have been made, and whose answer was lost."""
         if self._about().ours:
-            return [convert.found_from(item) for item in self._call("caisson_owned")]
+            return answers.many(self._call("caisson_owned"), "caisson_owned", Found)
         return [_found(row) for row in self._tokens.all() if not row.cid or self._there(row)]
 
     def _there(self, row: Made) -> bool:
@@ -334,11 +334,7 @@ class ProcessCpi:
             return
         yield Check(f"{self._executable.path} answers", "reach", True, f"contract version {told.version or 1}")
         if told.ours:
-            try:
-                rows = self._call("caisson_checks", dataclasses.asdict(uses))
-            except NotSupported:
-                rows = []
-            yield from (Check(**row) for row in rows)
+            yield from self._inner_checks(uses)
         else:
             yield Check(
                 "what it may do in its cloud", "permission", None, "BOSH's contract has no question for that",
@@ -348,6 +344,15 @@ class ProcessCpi:
                 yield Check(
                     f"creation of a {row.kind}", "storage", False, f"its answer was lost at {_time(row.created_at)}: there may be one",
                     _lost(row.token))
+
+    def _inner_checks(self, uses: Uses) -> list[Check]:
+        """What our own executable finds in its cloud."""
+        try:
+            return answers.many(self._call("caisson_checks", dataclasses.asdict(uses)), "caisson_checks", Check)
+        except NotSupported:
+            return []
+        except CpiError as error:
+            return [Check.failed(self._executable.path, "reach", error)]
 
     def close(self) -> None:
         """No process outlives its call."""

@@ -93,10 +93,6 @@ def found_to(found: Found) -> Tree:
     return dataclasses.asdict(found)
 
 
-def found_from(tree: Mapping[str, Any]) -> Found:
-    return Found(**tree)
-
-
 def login_to(login: Login) -> Tree:
     return {key: value for key, value in dataclasses.asdict(login).items() if value}
 

@@ -91,6 +91,7 @@ def outcome_of(case: Case, folder: Path, *, foreign: bool) -> Outcome:
     return outcome
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_contract_holds_through_our_executables(case: Case, tmp_path: Path) -> None:
     outcome = outcome_of(case, tmp_path, foreign=False)
