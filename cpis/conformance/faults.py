@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +20,7 @@ from cpis.conformance import proxy as faulty
 from cpis.conformance.bench import Bench, Site
 from cpis.conformance.forms import Forms
 from cpis.conformance.operations import OPERATIONS, Operation, Prepared
-from cpis.conformance.proxy import Answer, Fault, Proxy, Rule
+from cpis.conformance.proxy import Answer, Fault, Proxy, Request, Rule
 from cpis.contract import Conflict, Cpi, CpiError, Denied, NotSupported, Throttled, Unavailable
 
 # Far more than ten tries of each request and half a minute between two of fifteen minutes; a loop without a bound goes beyond it.
@@ -49,11 +51,13 @@ class Time:
 
 @dataclasses.dataclass(frozen=True)
 class Befall:
-    """A fault, how often it comes (0: for ever), and the errors that a call may end with for it."""
+    """A fault, how often it comes (0: for ever), the errors that a call may end with for it, and a regular expression for the paths of
+    the requests that it can befall."""
 
     fault: Fault
     times: int
     errors: tuple[type[CpiError], ...]
+    path: str = ""
 
     @property
     def name(self) -> str:
@@ -98,7 +102,7 @@ def faults(forms: Forms) -> tuple[Befall, ...]:
     lost = (faulty.LOST_BEFORE, faulty.LOST_AFTER, faulty.HALF, faulty.HTML_AFTER, faulty.PORTAL)
 
     def refusals(answers: Mapping[str, Answer], times: int, *errors: type[CpiError]) -> list[Befall]:
-        return [Befall(Fault(name, effect=False, answer=answer), times, errors) for name, answer in answers.items()]
+        return [Befall(Fault(name, effect=False, answer=answer), times, errors, forms.path) for name, answer in answers.items()]
 
     def first(answers: Mapping[str, Answer]) -> dict[str, Answer]:
         return dict(list(answers.items())[:1])
@@ -123,10 +127,9 @@ def run(
     target: Target, operations: Sequence[Operation] = OPERATIONS, befalls: Sequence[Befall] | None = None,
     report: Callable[[Trial], None] = lambda trial: None, *, every: int = 1,
 ) -> list[Trial]:
-    """All trials, one after the other; with `every` only one in so many, evenly over all. Deletes what it made."""
+    """All trials, one after the other; with `every` about one in so many, the same ones each time. Deletes what it made."""
     target.stemcell = target.cpi.create_stemcell(target.site.image_path, target.site.stemcell_properties, "conformance-faults")
     trials: list[Trial] = []
-    number = turn = 0
     try:
         for operation in operations:
             try:
@@ -136,10 +139,8 @@ def run(
                 report(trials[-1])
                 continue
             for place, request in enumerate(requests, 1):
-                turn += 1  # else the same faults are left out each time
                 for befall in befalls if befalls is not None else faults(target.forms):
-                    number += 1
-                    if (number + turn) % every:
+                    if not re.search(befall.path, request.path) or _left_out(every, operation, place, befall):
                         continue
                     trial = _trial(target, operation, place, request, befall, repeat_first=len(trials) % 2 == 0)
                     if trial is not None:
@@ -151,7 +152,13 @@ def run(
     return trials
 
 
-def _requests(target: Target, operation: Operation) -> list[str]:
+def _left_out(every: int, operation: Operation, place: int, befall: Befall) -> bool:
+    """Whether a sample of one in `every` is without this trial. By a digest of its name, so that no fault or request is favoured."""
+    name = f"{operation.name} {place} {befall.name}".encode()
+    return int.from_bytes(hashlib.sha256(name).digest()[:4], "big") % every != 0
+
+
+def _requests(target: Target, operation: Operation) -> list[Request]:
     """The requests that the operation makes when all is well; none for what this cloud has not. Raises what the operation raises."""
     bench = Bench(target.cpi, target.site, target.stemcell)
     if operation.name.endswith("several networks") and target.site.several is None:
@@ -160,7 +167,7 @@ def _requests(target: Target, operation: Operation) -> list[str]:
         prepared = operation.prepare(bench)
         target.proxy.forget()
         answer = prepared.call(target.cpi)
-        made = [f"{request.method} {request.action or request.path.partition('?')[0]}" for request in target.proxy.requests]
+        made = list(target.proxy.requests)
         prepared.holds(target.cpi, answer)
         return made
     except NotSupported:
@@ -169,7 +176,7 @@ def _requests(target: Target, operation: Operation) -> list[str]:
         bench.clean(look_again=False)
 
 
-def _trial(target: Target, operation: Operation, place: int, request: str, befall: Befall, *, repeat_first: bool) -> Trial | None:
+def _trial(target: Target, operation: Operation, place: int, request: Request, befall: Befall, *, repeat_first: bool) -> Trial | None:
     """None when the fault found no request to befall."""
     bench = Bench(target.cpi, target.site, target.stemcell)
     before = target.everything()
@@ -202,7 +209,7 @@ def _trial(target: Target, operation: Operation, place: int, request: str, befal
     leaked |= target.everything() - before
     if not hit:
         return None
-    return Trial(operation.name, place, request, befall.name, ended, requests, "; ".join(wrong), tuple(sorted(leaked)))
+    return Trial(operation.name, place, str(request), befall.name, ended, requests, "; ".join(wrong), tuple(sorted(leaked)))
 
 
 def _after(target: Target, prepared: Prepared, answer: Any, ended: str) -> Iterator[str]:

@@ -19,13 +19,15 @@ Answers = Mapping[str, Answer]
 @dataclasses.dataclass(frozen=True)
 class Forms:
     """A cloud's refusals by name. `throttled` are waited out; `faulty` are the service's own faults; `denied` say no to the credentials,
-    `expired` asks for a new login and `renews` tells whether there is one to be had; `busy` pass by themselves."""
+    `expired` asks for a new login; `busy` pass by themselves. Only requests whose path holds `path` (a regular expression) are refused so.
+    """
 
     throttled: Answers
     faulty: Answers
     denied: Answers
     busy: Answers = dataclasses.field(default_factory=dict)
     expired: Answers = dataclasses.field(default_factory=dict)
+    path: str = ""
 
 
 def _json(status: int, tree: object, headers: Headers = ()) -> Answer:
@@ -151,6 +153,7 @@ def _vsphere(now: float) -> Forms:
         busy={"TaskInProgress": _soap("TaskInProgress", "The operation is not allowed in the current state."),
               "ConcurrentAccess": _soap("ConcurrentAccess", "The resource is in use by another client.")},
         expired={"NotAuthenticated": _soap("NotAuthenticated", "The session is not authenticated.")},
+        path="/sdk",
     )
 
 

@@ -15,6 +15,7 @@ import select
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +30,7 @@ _TEXT = ("json", "xml", "text", "x-www-form-urlencoded")
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection", "content-length"})
 _UPSTREAM_SECONDS = 120.0
 _ACTIONS = (
-    re.compile(rb"(?:^|[?&])Action=(\w+)"), re.compile(rb"Body[^>]*>\s*<(?:\w+:)?(\w+)"), re.compile(rb'^\s*\{"(?:os-)?(\w[\w-]*)":'))
+    re.compile(rb"(?:^|[?&])Action=(\w+)"), re.compile(rb"Body[^>]*>\s*<(?:\w+:)?(\w+)"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,9 @@ class Request:
     path: str
     action: str = ""
     body: bytes = dataclasses.field(default=b"", repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.action or self.path.partition('?')[0]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +196,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is what happens here; of all else the server tells."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
     proxy: Proxy
     upstream: str
 
