@@ -201,20 +201,23 @@ def one_after_the_other(server: Server, packets: Sequence[bytes], seconds: float
     return sorted(taken)
 
 
-def cost_of(server: Server, packets: Sequence[bytes], seconds: float, least_bytes: int) -> float:
-    """Microseconds of the server's processor time for each answer, with up to 32 outstanding; answers must have so many bytes."""
+def cost_of(server: Server, packets: Sequence[bytes], seconds: float, least_bytes: int, askers: int = 1) -> float:
+    """Microseconds of the server's processor time for each answer, with up to 32 outstanding from each of so many sockets; answers must
+    have so many bytes."""
     before, answered = server.cpu(), 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(2)
-        sock.connect(("127.0.0.1", server.port))
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(askers)]
+        for sock in sockets:
+            sock.settimeout(2)
+            sock.connect(("127.0.0.1", server.port))
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
-            for number in range(32):
-                sock.send(packets[(answered + number) % len(packets)])
-            for _ in range(32):
-                if len(sock.recv(65535)) < least_bytes:
+            for number in range(32 * askers):
+                sockets[number % askers].send(packets[(answered + number) % len(packets)])
+            for number in range(32 * askers):
+                if len(sockets[number % askers].recv(65535)) < least_bytes:
                     raise RuntimeError("an answer is not whole")
-            answered += 32
+            answered += 32 * askers
     return 1e6 * (server.cpu() - before) / answered
 
 

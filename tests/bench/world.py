@@ -172,4 +172,4 @@ def progress(what: str) -> Iterator[None]:
     print(f"    {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
 
 
-__all__ = ["BARE_PREFIX", "CAISSON", "ROOT", "World", "command_seconds", "median", "progress", "seconds"]
+__all__ = ["BARE_PREFIX", "CAISSON", "ROOT", "World", "command_seconds", "free_port", "median", "progress", "seconds"]
