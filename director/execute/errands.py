@@ -45,6 +45,7 @@ def run_errand(ctx: Context, name: str, request: ErrandRequest) -> str:
     An errand that fails is a result, not an error.
     """
     recover(ctx, name)
+    dns.take_back(ctx, name)
     wanted = states.deployed(ctx, name)
     manifest_groups = {group["name"]: group for group in json.loads(wanted.manifest).get("instance_groups") or ()}
     errand_group = request.errand if manifest_groups.get(request.errand, {}).get("lifecycle") == "errand" else ""
@@ -163,8 +164,9 @@ def _configuration(prepared: Prepared, target: Target) -> str:
 
 
 def _put_to_sleep(ctx: Context, name: str, groups: list[str]) -> None:
-    """Delete the machines of errand groups; rows and disks stay. Not stopped by cancellation."""
+    """Delete the machines of errand groups, once nobody finds them any more; rows and disks stay. Not stopped by cancellation."""
     rows = [row for group in groups for row in ctx.store.instances.of(name, group)]
+    dns.withdraw(ctx, [row.id for row in rows])
 
     def sleep(instance_id: str) -> None:
         vm = ctx.store.vms.active_of(instance_id)

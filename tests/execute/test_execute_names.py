@@ -14,9 +14,20 @@ from fakes import Machine, World
 from small_world import MANIFEST
 
 from director.errors import AgentError
-from director.execute import dns, dns_status
+from director.execute import dns, dns_status, errands
 from director.guest.dns.peers.keys import pair
 from director.tasks.schedule import CHORES
+
+ERRAND = """
+- name: check
+  lifecycle: errand
+  instances: 1
+  azs: [z1]
+  vm_type: small
+  stemcell: default
+  networks: [{name: default}]
+  jobs: [{name: db, release: rel, provides: {db: nil}}]
+"""
 
 
 @pytest.fixture
@@ -69,6 +80,46 @@ def test_an_instance_that_goes_is_unknown_to_the_others_before_it_is_drained(dep
     deployed.deploy(MANIFEST.replace("instances: 2", "instances: 1"))
     assert len(told) == 2
     assert all(agent not in names for names in told)
+
+
+def test_machines_of_an_errand_are_unknown_to_the_others_before_they_go(deployed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed.task += 1
+    deployed.deploy(MANIFEST + ERRAND)
+    seen: list[tuple[bool, bool]] = []
+    agents: set[str] = set()
+
+    def refuse(machine: Machine, action: str, arguments: Any) -> None:
+        if action == "run_errand":
+            agents.add(agent_ids(deployed)[machine.cid])
+
+    delete = errands.delete_vm
+
+    def deleting(ctx: Any, vm: Any) -> None:
+        db = deployed.machine("db")
+        seen.append((vm.agent_id in agents, vm.agent_id in named(db)))
+        delete(ctx, vm)
+
+    monkeypatch.setattr(errands, "delete_vm", deleting)
+    deployed.fleet.refuse = refuse
+    deployed.task += 1
+    assert errands.run_errand(context(deployed), "app", errands.ErrandRequest("check")) == "1 succeeded, 0 errored, 0 canceled"
+    assert seen == [(True, False)], "it ran on the machine that went, and by then nobody was told of it"
+
+
+def test_an_errand_that_is_kept_alive_is_found_again(deployed: World) -> None:
+    """Also when an earlier director had withdrawn it, and died before it deleted the machine."""
+    deployed.task += 1
+    deployed.deploy(MANIFEST + ERRAND)
+    deployed.task += 1
+    kept = errands.ErrandRequest("check", keep_alive=True)
+    errands.run_errand(context(deployed), "app", kept)
+    agent = agent_ids(deployed)[deployed.machine("check").cid]
+    assert agent in named(deployed.machine("db"))
+    dns.withdraw(context(deployed), [deployed.store.instances.at("app", "check", 0).id])
+    assert agent not in named(deployed.machine("db"))
+    deployed.task += 1
+    errands.run_errand(context(deployed), "app", kept)
+    assert agent in named(deployed.machine("db"))
 
 
 def test_a_deletion_that_failed_leaves_the_instance_to_be_found_again(deployed: World) -> None:
