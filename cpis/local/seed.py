@@ -8,6 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
 from cpis.contract import Invalid, Login, Network
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -43,8 +46,9 @@ def write_seed(
     (seed / f"{home}/.ssh".lstrip("/")).chmod(0o700)
     _file(seed, f"/etc/sudoers.d/{login.user}", f"{login.user} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
     (seed / "etc/sudoers.d").chmod(0o750)
-    _file(seed, "/etc/ssh/ssh_host_ed25519_key", login.host_private_key.strip() + "\n", 0o600)
-    _file(seed, "/etc/ssh/ssh_host_ed25519_key.pub", login.host_public_key.strip() + "\n", 0o644)
+    private, public = (login.host_private_key, login.host_public_key) if login.host_private_key else _host_key()
+    _file(seed, "/etc/ssh/ssh_host_ed25519_key", private.strip() + "\n", 0o600)
+    _file(seed, "/etc/ssh/ssh_host_ed25519_key.pub", public.strip() + "\n", 0o644)
     _file(seed, "/etc/machine-id", hashlib.sha256(f"{seed}".encode()).hexdigest()[:32] + "\n", 0o444)
     _file(seed, "/etc/hostname", f"{cid}\n", 0o644)
     _file(seed, "/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {cid}\n::1 localhost ip6-localhost ip6-loopback\n", 0o644)
@@ -58,6 +62,13 @@ def write_seed(
         link.unlink(missing_ok=True)
         link.symlink_to(unit)
     _file(seed, "/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers), 0o644)
+
+
+def _host_key() -> tuple[str, str]:
+    """One of the machine's own, where the caller has none for it (a BOSH director): images have none, since all machines would share it."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    return private.decode(), key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def _file(seed: Path, path: str, text: str, mode: int) -> None:

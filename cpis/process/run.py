@@ -36,9 +36,10 @@ Runner = Callable[[Sequence[str], str], Ended]
 
 
 def run(command: Sequence[str], text: str) -> Ended:
-    """The real one. Nothing of our environment is inherited but TMPDIR. No time limit: a CPI waits out rate limits by itself."""
+    """The real one. Nothing of our environment is inherited but TMPDIR. No time limit: a CPI waits out rate limits by itself. In a session
+    of its own, so that Ctrl-C for the director does not end a creation in its middle."""
     environment = {"PATH": _PATH, **({"TMPDIR": os.environ["TMPDIR"]} if "TMPDIR" in os.environ else {})}
-    ended = subprocess.run(command, input=text.encode(), capture_output=True, env=environment, check=False)
+    ended = subprocess.run(command, input=text.encode(), capture_output=True, env=environment, check=False, start_new_session=True)
     return Ended(ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"), ended.returncode)
 
 

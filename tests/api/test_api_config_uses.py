@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 from api_world import YAML, World
 
+from director.api import app
 from director.state.disks import DiskRow
 from director.state.instances import InstanceRow
 from director.state.vms import VmRow
@@ -138,6 +140,17 @@ def test_what_a_deploy_would_refuse_is_told_before_the_upload(world: World, type
     assert answer.status_code == 200
     assert told in json.dumps(answer.json()["problems"])
     assert put(world, content, type_).status_code == 201
+
+
+def test_cloud_properties_that_a_cpi_will_refuse_are_told_before_the_upload(world: World) -> None:
+    world.services = dataclasses.replace(world.services, clouds=lambda: {"": "local"})
+    world.listening.switch.app = app.make_app(world.services)
+    content = CLOUD.replace(", cpi: a", "") + "vm_types:\n- name: small\n  cloud_properties: {memry: 1}\n"
+    (told,) = world.post("/configs/diff", json={"type": "cloud", "name": "default", "content": content}).json()["problems"]
+    assert told["severity"] == "warning"
+    assert told["summary"] == "The local CPI will refuse the cloud properties of machines of 'small': unknown key 'memry'"
+    assert (told["where"]["line"], told["suggestion"]) == (7, "Did you mean 'memory'?")
+    assert put(world, content).status_code == 201
 
 
 @pytest.mark.parametrize(("type_", "content"), [

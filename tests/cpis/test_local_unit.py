@@ -338,6 +338,13 @@ def test_the_seed_has_the_login_and_nothing_is_world_readable(tmp_path: Path) ->
     assert "caisson:*:" in (seed / "etc/shadow").read_text()
     assert (seed / "etc/resolv.conf").read_text() == "nameserver 1.1.1.1\n"
     assert (seed / "home/caisson").stat().st_uid == 1900
+    keys = []
+    for name in ("one", "two"):  # a director that has no host key for them, as one of BOSH
+        write_seed(tmp_path / name, image, "vm-1", Login("vcap", "ssh-ed25519 AAAA", "", ""), networks, [])
+        keys.append((tmp_path / name / "etc/ssh/ssh_host_ed25519_key.pub").read_text())
+        assert "PRIVATE KEY" in (tmp_path / name / "etc/ssh/ssh_host_ed25519_key").read_text()
+    assert keys[0].startswith("ssh-ed25519 ")
+    assert keys[0] != keys[1]
     with pytest.raises(Invalid):
         write_seed(tmp_path / "seed", image, "vm-1", Login("../x", "", "", ""), networks, [])
 

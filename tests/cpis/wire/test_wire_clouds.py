@@ -105,6 +105,7 @@ def test_a_machines_life_over_the_wire(stand_in: StandIn) -> None:
             assert all(":" in entry["mac"] for entry in settings["networks"].values())
         assert director.call("has_vm", cid) is True
         director.call("set_vm_metadata", cid, {"name": "web/0", "deployment": "d", "director": "my-bosh", "index": "0", "job": "web"})
+        assert cid in {found["cid"] for found in director.call("caisson_owned")}, "its mark is the director's uuid, whatever tags say"
         director.call("reboot_vm", cid)
         disk = director.call("create_disk", site.disk_mib, dict(site.disk_properties), cid)
         hint = director.call("attach_disk", cid, disk)
