@@ -64,10 +64,11 @@ def newest_version(document: bytes) -> str:
     except xml.etree.ElementTree.ParseError as error:
         raise Unavailable(
             f"vimServiceVersions.xml: this is no vCenter ({error})", suggestion="Is `host` of the CPI config right?") from error
-    for namespace in root.iter("namespace"):
-        if namespace.findtext("name") == "urn:vim25":
-            for item in namespace.iter("version"):  # its own first, then the prior ones from new to old
-                known = versionMap.get(f"vim25/{(item.text or '').strip()}")
-                if known:
-                    return str(known)
+    spaces = [namespace for namespace in root.iter("namespace") if namespace.findtext("name") == "urn:vim25"]
+    if not spaces:
+        raise Unavailable("vimServiceVersions.xml: this is no vCenter", suggestion="Is `host` of the CPI config right?")
+    for item in spaces[0].iter("version"):  # its own first, then the prior ones from new to old
+        known = versionMap.get(f"vim25/{(item.text or '').strip()}")
+        if known:
+            return str(known)
     raise Unavailable("vCenter offers no API version that pyVmomi knows", suggestion="vSphere 6.5 and newer are supported.")

@@ -80,7 +80,7 @@ class Creation:
         """As the contract says."""
         plan = self._plan(request)
         with self._machines.alone(plan.cid):
-            machine = self._machines.find(plan.cid)
+            machine = self._machines.find(plan.cid, by_name=False)  # of that name, but not of its id, is what vCenter refuses itself
             if machine is not None:
                 if machine.marks.shape != plan.shape:
                     raise Conflict(f"the token '{plan.cid}' has made a machine with other arguments", resource=plan.cid, kind="vm")
@@ -173,7 +173,9 @@ class Creation:
                 with self._clones:
                     return run(self._session, f"clone of {plan.cid}", lambda: template.ref.CloneVM_Task(folder, self._name(plan), spec))  # noqa: B023
             except NotFound:
-                self._stemcells.forget(plan.request.stemcell_cid)  # what was remembered is gone; the next look says what is
+                # What was remembered is gone, stemcell or folder; the next look says what there is.
+                self._stemcells.forget(plan.request.stemcell_cid)
+                self._inventory.forget()
                 if second:
                     raise
             except (Unavailable, Conflict) as error:

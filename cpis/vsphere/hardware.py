@@ -8,7 +8,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from cpis.contract import Conflict, Quota
+from cpis.contract import Conflict, Invalid, Quota
 from cpis.vsphere.inventory import Net
 
 Device = vim.vm.device
@@ -116,10 +116,10 @@ def persistent_disk(slots: Slots, path: str, size_mib: int) -> Any:
 
 
 def grown(disk: Any, size_gib: int) -> Any:
-    """The root disk, larger. Raises Conflict when it is to be smaller than the stemcell's."""
+    """The root disk, larger. Raises Invalid when it is to be smaller than the stemcell's."""
     wanted = size_gib * 1024 * 1024
     if wanted < disk.capacityInKB:
-        raise Conflict(
+        raise Invalid(
             f"root_disk_size_gb is {size_gib}, the stemcell's disk has {-(-disk.capacityInKB // (1024 * 1024))} GiB",
             suggestion="Disks do not shrink: give it at least as much.")
     larger = Device.VirtualDisk(

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pyVmomi import vim, vmodl
 
-from cpis.contract import Invalid, NotFound
+from cpis.contract import Conflict, Invalid, NotFound
 from cpis.vsphere.session import Session
 
 Spec = Any
@@ -157,6 +157,7 @@ class Inventory:
         self.datacenter = datacenter.strip("/")
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
+        self._folders: dict[str, Any] = {}
 
     def now(self, *, fresh: bool = False) -> Snapshot:
         """What was read last, or is read now. Raises Invalid when there is no such datacenter."""
@@ -185,18 +186,23 @@ class Inventory:
 
     def folder(self, path: str) -> Any:
         """The folder for machines at this path below `vm`, made when it is not there."""
-        found = self.find(f"vm/{path}") if path else self.now().vm_folder
-        if found is not None:
-            return found
+        if path not in self._folders:
+            found = self.find(f"vm/{path}") if path else self.now().vm_folder
+            self._folders[path] = found or self._made(path)
+        return self._folders[path]
+
+    def _made(self, path: str) -> Any:
         parent, _, name = path.rpartition("/")
-        holder = self.folder(parent)
         try:
-            return holder.CreateFolder(name)
-        except Exception as error:
-            found = self.find(f"vm/{path}")  # another was faster
-            if found is None:
-                raise error
-            return found
+            return self.folder(parent).CreateFolder(name)
+        except Conflict:
+            return self.find(f"vm/{path}")  # another was faster
+
+    def forget(self) -> None:
+        """Something remembered is gone: look again the next time."""
+        with self._lock:
+            self._snapshot = None
+            self._folders = {}
 
     def _read(self) -> Snapshot:
         ref = self._session.content.searchIndex.FindByInventoryPath(self.datacenter)

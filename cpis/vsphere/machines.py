@@ -56,17 +56,18 @@ class Machines:
         self._fields_lock = threading.Lock()
         self._fields: dict[str, int] = {}
 
-    def ref(self, cid: str) -> Any:
+    def ref(self, cid: str, *, by_name: bool = True) -> Any:
         """The machine of this CID, or None: by the id that its token gave it, or else by its name."""
         if not cid:
             return None
         found = self._session.content.searchIndex.FindByUuid(None, instance_uuid(cid), True, True)
-        found = found or self._inventory.find(f"vm/{self._config.vm_folder}/{cid}")
+        if found is None and by_name:
+            found = self._inventory.find(f"vm/{self._config.vm_folder}/{cid}")
         return found if isinstance(found, vim.VirtualMachine) else None
 
-    def find(self, cid: str) -> Machine | None:
+    def find(self, cid: str, *, by_name: bool = True) -> Machine | None:
         """The machine as it is now, or None."""
-        ref = self.ref(cid)
+        ref = self.ref(cid, by_name=by_name)
         if ref is None:
             return None
         try:

@@ -40,7 +40,7 @@ class Policies:
     def datastores(self, policy: str) -> list[str]:
         """The ids of datastores that satisfy a policy."""
         wanted = pbm.placement.CapabilityProfileRequirement(profileId=pbm.profile.ProfileId(uniqueId=policy))
-        results = self._session.storage.placementSolver.PbmCheckRequirements(None, None, None, [wanted])
+        results = self._session.storage.placementSolver.PbmCheckRequirements(None, None, [wanted])
         return [result.hub.hubId for result in results or [] if result.hub.hubType == "Datastore" and not result.error]
 
     def spec(self, policy: str) -> Sequence[Any]:

@@ -36,7 +36,7 @@ from cpis.vsphere.errors import NOT_AUTHENTICATED, NotSoap, busy, explain, of_pa
 CALL_SECONDS = 120.0
 SDK, PBM = "/sdk", "/pbm"
 _PAGE = 4096
-_PBM_VERSION = "pbm.version.version1"
+_PBM_VERSION = "pbm.version.version11"  # vSphere 6.5
 # vCenter documents no limit; these keep a director from being what others notice.
 FAMILIES: Mapping[str, Rate] = {"read": Rate(200.0, 400.0), "change": Rate(50.0, 200.0)}
 # What may be asked twice without harm; all others are tried again only when they never left.

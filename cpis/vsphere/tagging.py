@@ -38,9 +38,9 @@ class Tagging:
                 self._tags[category, name] = self._named(tags, "tag", name, f"tag in the category '{category}'")
             return self._tags[category, name]
 
-    def _named(self, ids: Sequence[str], kind: str, name: str, what: str) -> str:
+    def _named(self, ids: Sequence[str] | None, kind: str, name: str, what: str) -> str:
         names = []
-        for item in ids:
+        for item in ids or []:
             found = self._ask("GET", f"/tagging/{kind}/id:{item}")["name"]
             if found == name:
                 return item

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import secrets
+import ssl
 import subprocess
 import threading
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +76,7 @@ class VsphereStandIn:
         self._workdir = workdir
         self._password = secrets.token_urlsafe(12)
         self._lock = threading.Lock()
+        self._told = threading.Condition(self._lock)
         self._requests: list[tuple[str, str]] = []
         self._log = (workdir / "simulator.log").open("w")
         self._ready = threading.Event()
@@ -93,8 +98,9 @@ class VsphereStandIn:
             kind, _, rest = line.strip().partition(" ")
             if kind == "request":
                 method, _, what = rest.partition(" ")
-                with self._lock:
+                with self._told:
                     self._requests.append((method, what))
+                    self._told.notify_all()
             elif kind == "listening":
                 self.endpoint = f"{'https' if self._ca_cert else 'http'}://{rest}"
                 self._ready.set()
@@ -131,8 +137,7 @@ class VsphereStandIn:
 
     def resources(self) -> Sequence[tuple[str, str]]:
         """(kind, name) of machines (stemcells are some, too) and of files of disks, beyond those it was born with."""
-        with self._lock:
-            asked = list(self._requests)
+        asked = list(self.requests())
         if self._own is None:
             self._own = Session(Address(self.endpoint), (_USER, self._password), ca_cert=self._ca_cert)
             self._datacenter = self._own.content.searchIndex.FindByInventoryPath("DC0")
@@ -140,19 +145,36 @@ class VsphereStandIn:
         machines = collect(self._own, [Start(self._datacenter, along)], {vim.VirtualMachine: ["name"]})
         names = sorted(facts["name"] for facts in machines.values() if not facts["name"].startswith("DC0_"))
         files = sorted(path.name for path in self._workdir.glob("govcsim-*/caisson-disks/*") if not path.name.endswith("-flat.vmdk"))
+        self._settle()
         with self._lock:
             self._requests = asked  # those of this look are nobody's
         return [*(("vm", name) for name in names), *(("disk", name) for name in files)]
 
     def requests(self) -> Sequence[tuple[str, str]]:
         """(method, path or SOAP action) of the requests since the last `forget_requests`."""
+        self._settle()
         with self._lock:
             return list(self._requests)
 
     def forget_requests(self) -> None:
         """Begin to count anew."""
+        self._settle()
         with self._lock:
             self._requests.clear()
+
+    def _settle(self) -> None:
+        """Wait until all requests so far were told: until one of our own is."""
+        mark = f"/mark-{secrets.token_hex(8)}"
+        parts = urllib.parse.urlsplit(self.endpoint)
+        connection = http.client.HTTPConnection(parts.netloc) if parts.scheme == "http" else http.client.HTTPSConnection(
+            parts.netloc, context=ssl._create_unverified_context())
+        with contextlib.closing(connection):
+            connection.request("GET", mark)
+            connection.getresponse().read()
+        with self._told:
+            if not self._told.wait_for(lambda: ("GET", mark) in self._requests, _START_SECONDS):
+                raise RuntimeError("the vCenter simulator tells no requests any more")
+            self._requests.remove(("GET", mark))
 
     def close(self) -> None:
         """End it: no process, port or file stays."""
