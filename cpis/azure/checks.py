@@ -104,7 +104,7 @@ class Checks:
             yield Check(f"permissions in {group}", "permission", None, f"they cannot be read: {error}", error.suggestion)
             return
         for action in actions:
-            allowed = any(_allows(item, action) for item in granted)
+            allowed = any(allows(item, action) for item in granted)
             yield Check(action, "permission", allowed, f"in the resource group {group}",
                         "" if allowed else "docs/clouds/azure.md has a role that allows it.")
 
@@ -207,8 +207,9 @@ def _clock(date: str) -> Check:
                  "" if abs(skew) < _MOST_SKEW_SECONDS else "Set this computer's clock (NTP).")
 
 
-def _allows(granted: Tree, action: str) -> bool:
+def allows(granted: Tree, action: str) -> bool:
     """Whether a role's permission has the action. Source: Azure's documentation of role definitions."""
     def matches(patterns: Sequence[str]) -> bool:
         return any(fnmatch.fnmatchcase(action.lower(), str(pattern).lower()) for pattern in patterns)
-    return matches(granted.get("actions") or []) and not matches(granted.get("notActions") or [])
+    folded = {str(key).lower(): value for key, value in granted.items()}  # definitions have capitals, answers have not
+    return matches(folded.get("actions") or []) and not matches(folded.get("notactions") or [])

@@ -108,7 +108,8 @@ class Disks:
             given = str(self._settings.config.get("location") or "")
             group = self._settings.group
             path = f"/subscriptions/{self._settings.subscription}/resourceGroups/{group}"
-            self._location = given or str(self._arm.get(path, f"resource group {group}")["location"])
+            found = given or str(self._arm.get(path, f"resource group {group}")["location"])
+            self._location = found.lower().replace(" ", "")  # "West Europe" is what people read
         return self._location
 
     # Life

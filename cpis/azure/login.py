@@ -21,6 +21,7 @@ from cpis.azure.settings import Settings
 from cpis.contract import Denied
 
 _EARLY_SECONDS = 300
+_LIFE_SECONDS = 3600
 _IMDS = "http://169.254.169.254"
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -67,9 +68,9 @@ class Tokens:
             description = str(answer.get("error_description") or answer.get("error") or text)
             code = next((word.rstrip(":") for word in description.split() if word.startswith("AADSTS")), "")
             raise LoginFailed(status, code, description)
-        life = answer.get("expires_on")
-        ends = float(life) if life else self._clock() + float(answer.get("expires_in") or 3600)
-        return str(answer["access_token"]), ends
+        # The seconds that it lives count before the time of its end, which is by a clock that may differ from ours.
+        lives = answer.get("expires_in") or (float(answer["expires_on"]) - self._clock() if answer.get("expires_on") else _LIFE_SECONDS)
+        return str(answer["access_token"]), self._clock() + max(float(lives), 2 * _EARLY_SECONDS)
 
     def request(self) -> tuple[str, str, str | None, Mapping[str, str]]:
         """What is sent for a token, by the source of credentials that there is. Raises Denied."""

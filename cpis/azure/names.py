@@ -30,6 +30,8 @@ NSG = "Microsoft.Network/networkSecurityGroups"
 ASG = "Microsoft.Network/applicationSecurityGroups"
 
 CACHING = "caching"
+PUBLIC = "caisson-public"
+"""The tag of machines that a public address was made for."""
 KEPT = "caisson-kept"
 """The tag that lists the tags of the machine's type, which new metadata does not take away."""
 
@@ -143,7 +145,7 @@ def tags_anew(metadata: Mapping[str, Any], old: Mapping[str, str]) -> dict[str, 
     """The tags of a thing whose metadata is replaced: what makes it findable stays, and the tags of its type."""
     known = {key.lower(): key for key in old}
     kept = [item for item in old.get(known.get(KEPT, ""), "").split(",") if item]
-    stay = {key: old[known[key.lower()]] for key in ("director", TOKEN, SHAPE, CACHING, KEPT, *kept) if key.lower() in known}
+    stay = {key: old[known[key.lower()]] for key in ("director", TOKEN, SHAPE, CACHING, PUBLIC, KEPT, *kept) if key.lower() in known}
     return _fold(metadata, stay)
 
 

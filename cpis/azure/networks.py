@@ -145,9 +145,9 @@ class Networks:
             config.update(privateIPAllocationMethod="Static", privateIPAddress=network.ip)
         if public:
             # Without the option a floating address would stay reserved, but one that was made would be left behind.
-            made = {"properties": {"deleteOption": "Delete"}} if not self._settings.stack and same(
+            goes = {"properties": {"deleteOption": "Delete"}} if not self._settings.stack and same(
                 public, self._settings.id_of(PIP, public_ip_name(vm), group)) else {}
-            config["publicIPAddress"] = {"id": public, **made}
+            config["publicIPAddress"] = {"id": public, **goes}
         groups = _first(properties, network, "application_security_groups")
         if groups:
             config["applicationSecurityGroups"] = [{"id": self.beside(ASG, str(name), network)} for name in groups]
@@ -162,8 +162,10 @@ class Networks:
         security = _first(properties, network, "security_group") or self._settings.config.get("default_security_group")
         if security:
             body["properties"]["networkSecurityGroup"] = {"id": self.security_group(security, network)}
-        made_nic = self._put_interface(path, what, body, network)
-        return path, str(made_nic["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"])
+        made = self._put_interface(path, what, body, network)["properties"]["ipConfigurations"][0]["properties"]
+        if not made.get("privateIPAddress"):
+            made = self._arm.get(path, what)["properties"]["ipConfigurations"][0]["properties"]
+        return path, str(made["privateIPAddress"])
 
     def _put_interface(self, path: str, what: str, body: Tree, network: Network) -> Tree:
         """Make it. An address whose holder is just going is waited for."""

@@ -61,7 +61,7 @@ class Stemcells:
         for part in (publisher, offer, sku, wanted):
             if not part or any(char in part for char in ":;/"):
                 raise Invalid(f"'{part}' is no part of an image's name")
-        location = self._disks.location().lower().replace(" ", "")
+        location = self._disks.location()
         urn = f"{publisher}:{offer}:{sku}"
         base = f"/Subscriptions/{self._settings.subscription}/Providers/Microsoft.Compute/Locations/{location}/Publishers/{publisher}"
         path = f"{base}/ArtifactTypes/VMImage/Offers/{offer}/Skus/{sku}"

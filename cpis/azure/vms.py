@@ -16,6 +16,7 @@ from cpis.azure.names import (
     DISK,
     NIC,
     PIP,
+    PUBLIC,
     SETS,
     VM,
     Ref,
@@ -33,7 +34,7 @@ from cpis.azure.names import (
 from cpis.azure.networks import Networks, Plan, Subnet, answered, plan
 from cpis.cloud import faults
 from cpis.cloud.keyed import OnePerToken
-from cpis.cloud.tags import SHAPE
+from cpis.cloud.tags import SHAPE, TOKEN
 from cpis.contract import Conflict, CpiError, Invalid, NoCapacity, NotFound, Properties, Vm, VmRequest, dialled
 
 _HELD_SECONDS = 300.0
@@ -119,7 +120,8 @@ class Vms:
             agent=request.agent_id, stemcell=request.stemcell_cid, properties=dict(request.cloud_properties),
             networks=[dataclasses.asdict(network) for network in request.networks])
         group = str(properties.get("resource_group_name") or self._settings.group)
-        tags = tags_of(request.metadata, self._settings, token, shape, lasting=properties.get("tags"))
+        more = {PUBLIC: "made"} if planned.public else {}
+        tags = tags_of(request.metadata, self._settings, token, shape, more, lasting=properties.get("tags"))
         return _Order(
             request, properties, planned, Ref(token, group), shape, zone, tags, self._image_of(request.stemcell_cid))
 
@@ -283,7 +285,7 @@ class Vms:
 
         Raw, since `destroy_node` gives up after 100 seconds and says that it was done, and knows no public addresses.
         """
-        nics = self._interfaces(ref, found)
+        paths = self._parts(ref, found)
         set_id = str(((found or {}).get("properties", {}).get("availabilitySet") or {}).get("id") or "")
         if found is not None:
             self._arm.delete(self.path(ref), f"machine {ref.name}")
@@ -291,15 +293,25 @@ class Vms:
         def held(error: CpiError) -> bool:
             return error.code in HELD or (error.code == "OperationNotAllowed" and "attached" in error.message)
 
-        disks = (os_disk_name(ref.name), ephemeral_name(ref.name))
-        paths = [*nics, *(self._settings.id_of(DISK, name, ref.group) for name in disks),
-                 self._settings.id_of(PIP, public_ip_name(ref.name), ref.group)]
         for path in paths:
             what = f"{path.rsplit('/', 1)[-1]} of {ref.name}"
-            if self._arm.find(path, what) is not None:  # looking costs less of what Azure allows than deleting
+            # Azure allows so many looks and so many deletions: half of the questions are of one kind, half of the other.
+            if "/disks/" in path or self._arm.find(path, what) is not None:
                 self._arm.delete(path, what, also=held, patience=_HELD_SECONDS)
         if set_id:
             self._drop_set(set_id)
+
+    def _parts(self, ref: Ref, found: Tree | None) -> list[str]:
+        """What goes with the machine, in the order in which it can go; all that there can be when the machine does not tell."""
+        disks = [os_disk_name(ref.name)]
+        data = ((found or {}).get("properties", {}).get("storageProfile") or {}).get("dataDisks") or []
+        if found is None or any(int(disk.get("lun", -1)) == bodies.EPHEMERAL_LUN for disk in data):
+            disks.append(ephemeral_name(ref.name))
+        paths = [*self._interfaces(ref, found), *(self._settings.id_of(DISK, name, ref.group) for name in disks)]
+        tags = (found or {}).get("tags") or {}
+        if PUBLIC in tags or TOKEN not in tags:
+            paths.append(self._settings.id_of(PIP, public_ip_name(ref.name), ref.group))
+        return paths
 
     def _interfaces(self, ref: Ref, found: Tree | None) -> Sequence[str]:
         """The machine's interfaces, the last first; by their names, which are counted up, when there is no machine."""

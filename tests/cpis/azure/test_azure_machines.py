@@ -7,11 +7,12 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cpis.azure import AzureCpi
+from cpis.azure import AzureCpi, bodies, checks
 from cpis.conformance.clouds.azure import PUBLIC_ADDRESS, AzureStandIn, Fault
 from cpis.conformance.clouds.azure.store import Tree
 from cpis.conformance.faults import Time
@@ -561,3 +562,55 @@ def test_check_ends_where_nothing_more_can_be_known(
     cpi = AzureCpi({**azure.config, **change}, clock=clock.clock, sleep=clock.sleep, environ={})
     assert [(check.kind, check.ok) for check in cpi.checks(Uses())] == kinds
     cpi.close()
+
+
+# Secrets, rates, documents
+
+def test_no_secret_comes_into_a_log(azure: AzureStandIn, cpi: AzureCpi, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Row 27: whatever happens, at the level that a director logs at."""
+    caplog.set_level("INFO")
+    caplog.set_level("DEBUG", "cpis")
+    image = tmp_path / "root.vhd"
+    image.write_bytes(bytes(2**20) + b"conectix" + bytes(52) + (2).to_bytes(4, "big") + bytes(448))
+    azure.store.faults += [Fault("*", path, "lost") for path in ("virtualMachines/vm-1$", "beginGetAccess", "networkInterfaces")]
+    azure.store.faults.append(Fault("PUT", "virtualMachines/vm-1$", status=503, times=2))
+    cpi.create_stemcell(str(image), {}, "stemcell-1")
+    vm = cpi.create_vm(request(azure))
+    cpi.delete_vm(vm.cid)
+    secrets = ("s3cr3t~of-the-client", "s3cr3t-signature", "token-0", "made-up", machine_data(azure))
+    assert caplog.text
+    assert not [secret for secret in secrets if secret in caplog.text]
+
+
+def machine_data(azure: AzureStandIn) -> str:
+    return bodies.user_data(azure.site().login, "vm-1")
+
+
+def test_two_cpis_of_one_account_share_a_limit(azure: AzureStandIn, cpi: AzureCpi, clock: Time) -> None:
+    """No more than is allowed, whoever asks: 250 reads at once and 25 a second."""
+    other = AzureCpi(azure.config, clock=clock.clock, sleep=clock.sleep)
+    before = clock.clock()
+    for _ in range(200):
+        cpi.has_vm("vm-1")
+        other.has_vm("vm-1")
+    assert clock.clock() - before >= 0.95 * (400 - 250) / 25
+    other.close()
+
+
+def test_role_in_the_docs_allows_what_is_checked() -> None:
+    text = (Path(__file__).parents[3] / "docs/clouds/azure.md").read_text()
+    role, reader = (json.loads(part.partition("```")[0]) for part in text.split("```json\n")[1:3])
+    for action in (*checks.GROUP_ACTIONS, *checks.NETWORK_ACTIONS):
+        assert checks.allows(role, action), action
+    assert checks.allows(reader, "Microsoft.Resources/subscriptions/resources/read")
+    assert not any(action in ("*", "*/read", "Microsoft.Compute/*") for action in [*role["Actions"], *reader["Actions"]])
+
+
+@pytest.mark.parametrize(("granted", "action", "allowed"), [
+    ({"actions": ["*"]}, "Microsoft.Compute/disks/write", True), ({"actions": ["*/read"]}, "Microsoft.Compute/disks/read", True),
+    ({"actions": ["Microsoft.Compute/*"]}, "microsoft.compute/disks/beginGetAccess/action", True),
+    ({"actions": ["*"], "notActions": ["Microsoft.Compute/disks/delete"]}, "Microsoft.Compute/disks/delete", False),
+    ({"actions": []}, "Microsoft.Compute/disks/read", False), ({}, "x", False),
+])
+def test_permissions_are_read_with_their_exceptions(granted: Tree, action: str, allowed: bool) -> None:
+    assert checks.allows(granted, action) is allowed
