@@ -198,6 +198,7 @@ class Killed(BaseException):
     """The process ends."""
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("at", range(1, 12))
 def test_a_copy_that_is_interrupted_neither_loses_nor_doubles(bench: Bench, at: int) -> None:
     """14: the process ends before its n-th change; then the disk is used again, and the next call copies what it is now."""

@@ -91,6 +91,7 @@ def test_rates_begin_anew_with_the_minute() -> None:
     assert seconds_to_next_minute(179.0) == 1.0
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("page", [
     "[1, 2]", '"text"', "null", "<html><title>Sign in</title></html>", '{"kind": "compute#instance"', "", "{}",
     '{"name": 5, "status": []}'])
@@ -104,6 +105,7 @@ def test_answers_in_another_form_are_errors_of_the_contract(bench: Bench, page: 
     assert not bench.there.resources()
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("page", ['{"zone": 5}', '{"disks": "x", "status": "RUNNING"}', '{"items": [1]}', '{"networkInterfaces": {}}'])
 def test_machines_in_another_form_are_errors_of_the_contract(bench: Bench, page: str) -> None:
     vm = bench.vm()

@@ -87,6 +87,7 @@ def _noise(folder: Path) -> Path:
     return archive(folder, content=b"".join(blocks))
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("fault", [
     Fault(method="PUT", path="/upload/", nth=4, lost="before"), Fault(method="PUT", path="/upload/", nth=4, lost="after"),
     Fault(method="PUT", path="/upload/", nth=9, lost="after"), Fault(method="PUT", path="/upload/", nth=3, times=3, status=503),
