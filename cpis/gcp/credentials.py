@@ -25,7 +25,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from cpis.cloud.faults import MALFORMED, by_status, retry_after, unexplained
+from cpis.cloud.faults import MALFORMED, by_status, unexplained
 from cpis.cloud.text import first_line, redact
 from cpis.contract import CpiError, Denied, Invalid
 
@@ -81,19 +81,33 @@ def tokens_of(
     config: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.time,
     ca_file: str | None = None,
 ) -> Tokens:
-    """The tokens for a CPI config. Asks nothing yet. Raises Invalid for a key that is none, Denied for a file that cannot be read."""
+    """The tokens for a CPI config. Asks nothing yet. Raises Invalid for a `json_key` that is none; what is wrong with the environment is
+    told at the first use, so that `info` answers anywhere.
+    """
     key = config.get("json_key")
     if key:
         return _of_info(_parsed(key, "json_key"), "json_key", clock, ca_file)
     named = environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     if named:
-        return _of_info(_parsed(_read(Path(named)), named), named, clock, ca_file)
+        return _of_file(Path(named), clock, ca_file)
     home = Path(environ.get("CLOUDSDK_CONFIG") or Path(environ.get("HOME", "/")) / ".config" / "gcloud")
     usual = home / "application_default_credentials.json"
     if usual.is_file():
-        return _of_info(_parsed(_read(usual), str(usual)), str(usual), clock, ca_file)
+        return _of_file(usual, clock, ca_file)
     host = environ.get("GCE_METADATA_HOST") or _METADATA_HOST
     return Tokens(lambda: _of_metadata(host), f"the service account of this machine ({host})", clock)
+
+
+def _of_file(path: Path, clock: Callable[[], float], ca_file: str | None) -> Tokens:
+    try:
+        return _of_info(_parsed(_read(path), str(path)), str(path), clock, ca_file)
+    except CpiError as error:
+        wrong = error
+
+        def fail() -> Mapping[str, Any]:
+            raise wrong
+
+        return Tokens(fail, str(path), clock)
 
 
 def _read(path: Path) -> str:
@@ -187,8 +201,8 @@ def _answer(what: str, answer: requests.Response, secrets: tuple[str, ...] = ())
             f"{what}: {words}", code=reason or str(answer.status_code), suggestion=(
                 "The clock of this computer differs from Google's: set it right." if skewed
                 else "Is the key still valid, and the service account enabled?"))
-    raise by_status(what, answer.status_code if answer.status_code != 200 else 502, words, {
-        "retry-after": str(seconds)} if (seconds := retry_after(answer.headers)) is not None else None)
+    status = answer.status_code if answer.status_code != 200 else 502  # a success that is none
+    raise by_status(what, status, words, answer.headers)
 
 
 def _of_metadata(host: str) -> Mapping[str, Any]:

@@ -109,7 +109,7 @@ class Stemcells:
         told = " ".join(str(properties[key]) for key in ("name", "version") if properties.get(key))
         body: Body = {
             "name": name, "description": told or "made by Caisson", "rawDisk": raw, "labels": dict(labels),
-            "guestOsFeatures": [{"type": "VIRTIO_SCSI_MULTIQUEUE"}, {"type": "UEFI_COMPATIBLE"}],
+            "guestOsFeatures": [{"type": "VIRTIO_SCSI_MULTIQUEUE"}],
         }
         if self._settings.bucket_location:
             body["storageLocations"] = [self._settings.bucket_location]

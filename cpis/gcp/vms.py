@@ -154,7 +154,7 @@ class Vms:
         """The machine that has an address, internal or external; None when it cannot be told."""
         for field in ("networkIP", "accessConfigs.natIP"):
             try:
-                found = self._compute.aggregated("instances", filter=f"networkInterfaces.{field}={ip}")
+                found = self._compute.aggregated("instances", filter=f'networkInterfaces.{field}="{ip}"')
             except (Invalid, Denied):
                 return None
             for item in found:

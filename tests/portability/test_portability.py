@@ -132,8 +132,7 @@ def test_features_that_lack_come_with_a_way_round() -> None:
     cloud = CLOUD.replace("compilation:", "- {name: cloud-made, type: dynamic, subnets: [{azs: [z1, z2]}]}\ncompilation:")
     manifest = MANIFEST.replace("networks: [{name: private}]", "networks: [{name: private, default: [dns, gateway]}, {name: cloud-made}]")
     found = report(offer("fake", cloud, manifest), offer("gcp", cloud, manifest), offer("vsphere", cloud, manifest))
-    assert verdicts(found, "machines on several networks")["gcp"][0] == "missing"
-    assert verdicts(found, "machines on several networks")["vsphere"][0] == "ok"
+    assert [verdicts(found, "machines on several networks")[name][0] for name in ("gcp", "vsphere")] == ["ok", "ok"]
     (row,) = [row for row in found.rows if row.need == "addresses chosen by the cloud"]
     assert row.verdicts["vsphere"].state == "missing"
     assert "manual network" in row.verdicts["vsphere"].instead

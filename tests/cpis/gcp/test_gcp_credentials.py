@@ -74,7 +74,16 @@ def test_a_key_of_another_kind() -> None:
 
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(Denied, match=r"/nowhere/key\.json"):
-        tokens_of({}, environ={"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/key.json"})
+        tokens_of({}, environ={"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/key.json"}).access_token  # noqa: B018
+
+
+def test_info_answers_without_credentials() -> None:
+    """38."""
+    cpi = GcpCpi({"project": "p"}, environ={"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/key.json"})
+    assert cpi.info().api_version == 2
+    with pytest.raises(Denied, match="cannot be read"):
+        cpi.has_vm("vm-1")
+    cpi.close()
 
 
 def test_an_account_that_is_not_known(there: GcpStandIn) -> None:

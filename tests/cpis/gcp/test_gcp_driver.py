@@ -36,6 +36,16 @@ def test_building_it_asks_nothing(there: GcpStandIn, driver: Any) -> None:
     assert there.requests() == []
 
 
+def test_requests_say_whose_they_are(bench: Bench) -> None:
+    cpi = bench.again(user_agent_prefix="my-platform")
+    cpi.has_vm("vm-1")
+    list(cpi._stemcells.buckets())
+    assert bench.there.cloud.agents
+    assert all(agent.startswith("my-platform caisson libcloud/3.") for agent in bench.there.cloud.agents)
+    bench.cpi.has_vm("vm-1")
+    assert any(agent.startswith("caisson libcloud/") for agent in bench.there.cloud.agents)
+
+
 def test_an_error_does_not_leave_its_page_to_the_next_request(driver: Any) -> None:
     """Libcloud leaves `gce_params` set after an exception."""
     driver.connection.gce_params = {"maxResults": 1, "pageToken": "page-1"}

@@ -42,9 +42,10 @@ class Drop(Exception):
 
 
 class Cloud:
-    """The state behind the server. `faults` are switches; `denied` permissions that the account does not have; `seen` the requests, `given`
-    counts the tokens. `skew_limit` is how many seconds the clock of who signs in may differ (Google: five minutes); None for clients with a
-    time of their own.
+    """The state behind the server. `faults` are switches, `denied` permissions that the account does not have; `seen` are the requests,
+    `agents` who they said they are, `given` is how many tokens were given.
+
+    `skew_limit` is how many seconds the clock of who signs in may differ (Google: five minutes); None for clients with a time of their own.
     """
 
     def __init__(self, world: World) -> None:
@@ -53,6 +54,7 @@ class Cloud:
         self.faults: list[Fault] = []
         self.denied: set[str] = set()
         self.seen: list[tuple[str, str]] = []
+        self.agents: set[str] = set()
         self.bodies: list[tuple[str, str, Any]] = []
         self.skew_limit: float | None = None
         self._tokens: set[str] = set()
@@ -99,6 +101,7 @@ class Cloud:
         path = re.sub(rf"^/compute/v1/projects/{re.escape(self.world.project)}(?=/|$)", "", parts.path) or "/"
         with self.world.lock:
             self.seen.append((method, path))
+            self.agents.add(headers.get("User-Agent", ""))
             faults = [fault for fault in self.faults if fault.hits(method, path)]
         try:
             for fault in faults:
