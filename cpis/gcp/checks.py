@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import email.utils
+import time
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
@@ -40,21 +42,23 @@ UPLOADS = (
 )
 _QUOTAS = ("CPUS", "INSTANCES", "DISKS_TOTAL_GB", "IN_USE_ADDRESSES")
 _PATIENCE_SECONDS = 20.0
+_SKEW_SECONDS = 60.0
 
 
 class Checks:
     """Reads only. See `cpis.contract.CloudChecker`."""
 
-    def __init__(self, settings: Settings, compute: Compute, tokens: Tokens) -> None:
+    def __init__(self, settings: Settings, compute: Compute, tokens: Tokens, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._compute = compute
         self._tokens = tokens
+        self._clock = clock
 
     def all(self, uses: Uses) -> Iterator[Check]:
         """Nothing comes after a failed beginning."""
         well = True
         for check in self._beginning():
-            well = well and bool(check.ok)
+            well = well and (check.kind == "clock" or bool(check.ok))
             yield check
         if not well:
             return
@@ -86,7 +90,9 @@ class Checks:
             return
         place = self._settings.compute
         try:
-            self._compute.get(f"{API}/{self._settings.project}", patience=_PATIENCE_SECONDS)
+            answer = self._compute.call(
+                "GET project", lambda: self._compute.driver.connection.request(f"{API}/{self._settings.project}"),
+                patience=_PATIENCE_SECONDS)
         except Unavailable as error:
             yield Check.failed(f"{place.host}:{place.port}", "reach", error)
             return
@@ -102,6 +108,17 @@ class Checks:
             return
         yield Check(f"{place.host}:{place.port}", "reach", True, "it answers")
         yield Check(f"{self._tokens.who} in project {self._settings.project}", "authenticate", True, "signed in")
+        yield self._time(answer.headers.get("date") or "")
+
+    def _time(self, told: str) -> Check:
+        """Google takes no signature of another time."""
+        try:
+            apart = email.utils.parsedate_to_datetime(told).timestamp() - self._clock()
+        except ValueError:
+            return Check("clock", "clock", None, "the answer has no date")
+        well = abs(apart) < _SKEW_SECONDS
+        return Check(
+            "clock", "clock", well, f"it differs by {abs(apart):.0f} s from Google's", "" if well else "Set this computer's clock right.")
 
     def _allowed(self, names: tuple[str, ...]) -> set[str]:
         path = f"/v1/projects/{self._settings.project}:testIamPermissions"

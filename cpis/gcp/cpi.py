@@ -57,7 +57,7 @@ class GcpCpi:
         self._vms = Vms(settings, self._compute, self._places, clock=clock, sleep=sleep)
         self._disks = Disks(settings, self._compute, self._places, clock=clock, sleep=sleep)
         self._stemcells = Stemcells(settings, self._compute, progress=progress, clock=clock, sleep=sleep)
-        self._checks = Checks(settings, self._compute, tokens)
+        self._checks = Checks(settings, self._compute, tokens, clock)
 
     def info(self) -> CpiInfo:
         return CpiInfo(("google-light", "google-rawdisk"), 2)

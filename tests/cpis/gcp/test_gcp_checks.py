@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_all_is_well(bench: Bench) -> None:
     assert [check for check in checks.values() if check.ok is not True] == []
     assert list(checks)[1].startswith("director@fake-project")
     assert {check.kind for check in checks.values()} == {
-        "reach", "authenticate", "permission", "configuration", "quota", "network", "storage", "image"}
+        "reach", "authenticate", "clock", "permission", "configuration", "quota", "network", "storage", "image"}
     assert checks["CPUS in us-central1"].detail == "0 of 1000 are used"
     assert not bench.there.resources(), "a check made something"
     assert {method for method, path in bench.there.requests() if "testIamPermissions" not in path} <= {"GET"}
@@ -39,7 +40,7 @@ def test_all_is_well(bench: Bench) -> None:
 
 def test_nothing_named_looks_at_the_configuration_only(bench: Bench) -> None:
     kinds = {check.kind for check in bench.again(zone=None).checks(Uses())}
-    assert kinds == {"reach", "authenticate", "permission"}
+    assert kinds == {"reach", "authenticate", "clock", "permission"}
 
 
 def test_missing_permissions_are_named_one_by_one(bench: Bench) -> None:
@@ -76,6 +77,15 @@ def test_nothing_follows_a_failed_beginning(bench: Bench, fault: Fault, kind: st
     assert [check.kind for check in checks if not check.ok] == [kind]
     assert len(checks) <= 2
     assert sum(bench.slept) < 60, "an operator waits for it"
+
+
+def test_a_clock_that_is_wrong_is_told(bench: Bench) -> None:
+    cpi = GcpCpi(bench.there.config, environ={}, clock=lambda: time.time() - 500.0)
+    checks = _of(bench, cpi=cpi)
+    cpi.close()
+    assert checks["clock"].ok is False
+    assert 495 <= int(re.findall(r"\d+", checks["clock"].detail)[0]) <= 505
+    assert checks["zone us-central1-a"].ok, "what follows does not depend on it"
 
 
 def test_wrong_credentials_are_told(bench: Bench) -> None:
