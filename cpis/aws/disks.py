@@ -12,7 +12,8 @@ from cpis.aws import metadata
 from cpis.aws.api import Api, Batch
 from cpis.aws.driver import Ec2, Tree, filters, items, tags_of
 from cpis.aws.errors import MISMATCH
-from cpis.aws.facts import Facts, is_nitro
+from cpis.aws.facts import Facts
+from cpis.aws.hints import hint
 from cpis.aws.instances import GONE, Instances, state, zone
 from cpis.aws.launch import volume
 from cpis.cloud.keyed import OnePerToken
@@ -338,13 +339,6 @@ class Disks:
             self._api.ask("DeleteSnapshot", {"SnapshotId": cid})
         except NotFound:
             return
-
-
-def hint(instance_type: str, cid: str, device: str) -> DiskHint:
-    """Where the guest finds it. Source: CPI contract, section 12.1."""
-    if is_nitro(instance_type):
-        return DiskHint(path=f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{cid.replace('-', '')}", id=cid)
-    return DiskHint(path=device.replace("/dev/sd", "/dev/xvd"))
 
 
 def _attachments(found: Mapping[str, Any]) -> list[Tree]:

@@ -26,19 +26,18 @@ _METADATA_OPTIONS = {
     "http_tokens": "HttpTokens", "http_endpoint": "HttpEndpoint", "http_put_response_hop_limit": "HttpPutResponseHopLimit",
     "http_protocol_ipv6": "HttpProtocolIpv6", "instance_metadata_tags": "InstanceMetadataTags",
 }
-# The ephemeral disk gets a file system and its place before sshd starts, and so before the director comes. A volume is formatted at
-# the first boot only, when no persistent disk can be there yet; the host's own disks are told by their model, and empty after each stop.
-_MOUNT_DATA = """\
-root=$(lsblk -no PKNAME "$(findmnt -no SOURCE /)" | head -n 1)
-if ! blkid -L caisson-data >/dev/null && %(may_format)s; then
-  for disk in $(lsblk -dno NAME,TYPE,MODEL | grep -e %(which)s | cut -d ' ' -f 1); do
-    [ "$disk" != "$root" ] && [ -z "$(lsblk -no FSTYPE,PARTTYPE /dev/$disk | tr -d ' \\n')" ] || continue
-    mkfs.ext4 -q -L caisson-data /dev/$disk && touch /var/lib/caisson-data && break
-  done
+# Disks of the host that are NVMe disks have no name that can be known beforehand. Theirs is given a file system and its place before sshd
+# starts, and so before the director comes; it is empty after each stop.
+_MOUNT_HOST_DISK = """\
+if ! blkid -L caisson-data >/dev/null; then
+  disk=$(lsblk -dno NAME,TYPE,MODEL | grep 'Instance Storage' | cut -d ' ' -f 1 | sort | head -n 1)
+  [ -n "$disk" ] && mkfs.ext4 -q -L caisson-data "/dev/$disk"
 fi
 mkdir -p /var/vcap/data
 mountpoint -q /var/vcap/data || mount -L caisson-data /var/vcap/data
 """
+# Agents of BOSH expect a disk there, of this size unless another is named. Source: CPI contract, section 6.1; BOSH's AWS CPI.
+_OF_AGENTS = {"size": 10 * 1024}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +57,11 @@ class Plan:
     @property
     def is_spot(self) -> bool:
         return self.properties.get("spot_bid_price") is not None
+
+    @property
+    def has_data_volume(self) -> bool:
+        """Whether a disk of its own at EPHEMERAL_DEVICE is for /var/vcap/data."""
+        return EPHEMERAL_DEVICE in self.params.values()
 
     def market(self) -> dict[str, str]:
         """The parameters that make it a spot instance."""
@@ -79,6 +83,8 @@ class Planner:
     def plan(self, request: VmRequest, disks: Sequence[Tree]) -> Plan:
         """`disks` are the machine's persistent disks as they are. Raises Invalid, NotFound."""
         properties = self._schema.check("vm_type", request.cloud_properties)
+        if request.login.agent_settings:
+            properties.setdefault("ephemeral_disk", _OF_AGENTS)
         order, vips = _networks(request.networks)
         placed = [self._schema.check("network", network.cloud_properties) for network in order]
         for network, own in zip(order, placed, strict=True):
@@ -86,7 +92,7 @@ class Planner:
                 raise Invalid(
                     f"the network '{network.name}' has no 'subnet' in its cloud_properties", resource=network.name, kind="network")
         image = image_of(request.stemcell_cid)
-        text = request.login.agent_settings or cloud_config(request.login, extra=_ephemeral_setup(properties))
+        text = request.login.agent_settings or cloud_config(request.login, extra=_host_disk_setup(properties))
         fit(text, USER_DATA_BYTES, "AWS")
         subnets = self._facts.subnets([own["subnet"] for own in placed])
         zone = _zone(properties, subnets, disks)
@@ -238,15 +244,9 @@ def _zone(properties: Mapping[str, Any], subnets: Sequence[Subnet], disks: Seque
     return zones.pop()
 
 
-def _ephemeral_setup(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What cloud-init does for the disk of /var/vcap/data."""
+def _host_disk_setup(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What cloud-init does for a disk of the host at /var/vcap/data."""
     data = properties.get("ephemeral_disk") or {}
-    if not data or data.get("use_root_disk"):
+    if not data.get("use_instance_storage") or not is_nitro(str(properties["instance_type"])):
         return {}
-    on_host = bool(data.get("use_instance_storage"))
-    if not is_nitro(str(properties["instance_type"])):
-        which = "'^xvdb '"
-    else:
-        which = "'Instance Storage'" if on_host else "'Elastic Block Store'"
-    script = _MOUNT_DATA % {"which": which, "may_format": "true" if on_host else "[ ! -e /var/lib/caisson-data ]"}
-    return {"bootcmd": [["sh", "-c", script]]}
+    return {"bootcmd": [["sh", "-c", _MOUNT_HOST_DISK]]}

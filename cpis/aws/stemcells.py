@@ -56,13 +56,13 @@ class Stemcells:
         properties = self._schema.check("stemcell", cloud_properties)
         encrypted = properties.get("encrypted", self._config.get("encrypted", False))
         with self._once(token):
-            if properties.get("ami"):
-                source = self._light(properties["ami"])
+            if properties.get("ami") or properties.get("ami_filter"):
+                source = self._light(properties["ami"]) if properties.get("ami") else self._newest(properties["ami_filter"], properties)
                 return self._copy(source, properties, token) if encrypted else f"{source}{LIGHT}"
             path = Path(image_path)
             if not image_path or not path.is_file() or not path.stat().st_size:
                 raise Invalid(
-                    "the stemcell has no image and names no 'ami'", suggestion="A light stemcell has cloud_properties ami: {REGION: ID}.")
+                    "the stemcell has no image and names no 'ami'", suggestion="A light stemcell has ami: {REGION: ID}, or ami_filter.")
             return self._heavy(path, properties, token)
 
     def _light(self, images: Mapping[str, Any]) -> str:
@@ -77,6 +77,19 @@ class Stemcells:
         if found.get("imageState") not in ("available", None):
             raise Invalid(f"the image {image} is {found['imageState']}, not available", resource=image, kind="stemcell")
         return image
+
+    def _newest(self, wanted: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+        """The newest image of an owner whose name is of a pattern. Raises NotFound."""
+        said = {"name": str(wanted["name"]), "architecture": str(properties["architecture"]), "state": "available"}
+        found = self._api.pages("DescribeImages", "imagesSet", {"Owner.1": str(wanted["owner"]), **filters(**said)})
+        if not found:
+            where = f"for {said['architecture']} in {self._api.place.region}"
+            raise NotFound(
+                f"{wanted['owner']} has no image '{wanted['name']}' {where}", kind="stemcell", resource=str(wanted["name"]),
+                suggestion="Look with `aws ec2 describe-images --owners OWNER --filters Name=name,Values=PATTERN`.")
+        newest = max(found, key=lambda image: str(image.get("creationDate") or ""))
+        self._progress(f"taking the image {newest['imageId']} ({newest.get('name')})")
+        return str(newest["imageId"])
 
     def _tags(self, properties: Mapping[str, Any], token: str, more: Mapping[str, str]) -> dict[str, str]:
         named = {key: str(properties[key]) for key in ("name", "version") if properties.get(key)}

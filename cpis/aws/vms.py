@@ -12,13 +12,14 @@ from cpis.aws import metadata
 from cpis.aws.api import Api
 from cpis.aws.driver import Tree, filters, items, tags_of
 from cpis.aws.errors import ADDRESS_IN_USE, MISMATCH, TERMINATED
-from cpis.aws.facts import Facts
+from cpis.aws.facts import Facts, is_nitro
+from cpis.aws.hints import hint
 from cpis.aws.instances import LIVE, Instances, only_one, reason, reason_code, state
-from cpis.aws.launch import Plan, Planner
+from cpis.aws.launch import EPHEMERAL_DEVICE, Plan, Planner
 from cpis.aws.surroundings import Surroundings
 from cpis.cloud.keyed import OnePerToken
 from cpis.cloud.tags import SHAPE
-from cpis.contract import Conflict, CpiError, Invalid, Network, NoCapacity, NotFound, Quota, Unavailable, Vm, VmRequest, dialled
+from cpis.contract import Conflict, CpiError, DiskHint, Invalid, Network, NoCapacity, NotFound, Quota, Unavailable, Vm, VmRequest, dialled
 
 _ID = re.compile(r"i-[0-9a-f]{8,17}")
 _TRIES = 3
@@ -58,9 +59,10 @@ class Vms:
             try:
                 self._surroundings.join(instance, plan)
                 networks = self._networks(request, plan, instance)
+                data = self._data_disk(plan, instance)
             except Exception as error:
                 raise self._undone(cid, error) from error
-        return Vm(cid, networks, dialled(networks))
+        return Vm(cid, networks, dialled(networks), ephemeral_disk=data)
 
     def _disks(self, request: VmRequest) -> list[Tree]:
         """The persistent disks that the machine will have. Raises NotFound."""
@@ -207,6 +209,20 @@ class Vms:
                 network, ip=ip, prefix_length=prefix, gateway=network.gateway if network.type == "manual" and network.gateway else gateway)
         return tuple(made.get(network.name, network) for network in request.networks)
 
+    def _data_disk(self, plan: Plan, instance: Tree) -> DiskHint | None:
+        """Where the guest finds its disk for /var/vcap/data."""
+        if not plan.has_data_volume:
+            return None
+        kind, cid = str(plan.properties["instance_type"]), str(instance["instanceId"])
+        if (plan.properties.get("ephemeral_disk") or {}).get("use_instance_storage"):
+            return None if is_nitro(kind) else DiskHint(path=EPHEMERAL_DEVICE.replace("/dev/sd", "/dev/xvd"))
+
+        def look() -> str | None:
+            return _volume_at(self._instances.live(cid), EPHEMERAL_DEVICE)
+
+        volume = _volume_at(instance, EPHEMERAL_DEVICE) or self._api.wait(f"the ephemeral disk of {cid}", look)
+        return hint(kind, volume, EPHEMERAL_DEVICE)
+
     # Others
 
     def delete(self, cid: str) -> None:
@@ -242,6 +258,11 @@ class Vms:
         """See `Cpi.set_vm_metadata`."""
         now = tags_of(self._instances.live(cid))
         metadata.replace(self._api, cid, now, values)
+
+
+def _volume_at(instance: Tree, device: str) -> str | None:
+    """The volume that is attached under this name."""
+    return next((str(item["ebs"]["volumeId"]) for item in items(instance, "blockDeviceMapping") if item["deviceName"] == device), None)
 
 
 def _is_for_good(code: str) -> bool:

@@ -133,8 +133,8 @@ def test_root_and_ephemeral_disk(bench: Bench, sdk: Any) -> None:
     assert (root["Size"], root["VolumeType"], root["Encrypted"]) == (21, "gp3", False)
     assert (data["Size"], data["VolumeType"], data["Encrypted"]) == (10, "gp3", True)
     assert all(item["Ebs"]["DeleteOnTermination"] for item in look(sdk, vm)["BlockDeviceMappings"])
-    (command,) = json.loads(user_data(sdk, vm).partition("\n")[2])["bootcmd"]
-    assert "/var/vcap/data" in command[2]
+    assert vm.ephemeral_disk is not None
+    assert vm.ephemeral_disk.id == volumes["/dev/sdb"]
     assert not bench.cpi.get_disks(vm.cid), "its own disks are no persistent ones"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import subprocess
@@ -14,9 +15,9 @@ import pytest
 
 from cpis.aws import AwsCpi, metadata
 from cpis.aws.api import Batch
-from cpis.aws.disks import hint
 from cpis.aws.driver import Place, filters
 from cpis.aws.facts import Subnet, is_nitro
+from cpis.aws.hints import hint
 from cpis.aws.launch import Plan, Planner
 from cpis.cloud.schema import Schema
 from cpis.contract import DiskHint, Invalid, Login, Network, NotFound, Quota, Unavailable, VmRequest
@@ -190,41 +191,44 @@ def test_the_shape_does_not_depend_on_tags() -> None:
 
 # The disk for /var/vcap/data
 
-EBS = "Amazon Elastic Block Store"
+HOST = {"instance_type": "m5d.large", "ephemeral_disk": {"use_instance_storage": True}}
 
 
-def script_of(properties: Mapping[str, Any]) -> str:
-    import base64
-
-    text = base64.b64decode(plan(properties).params["UserData"]).decode()
-    return str(json.loads(text.partition("\n")[2])["bootcmd"][0][2])
+def user_data(found: Plan) -> str:
+    return base64.b64decode(found.params["UserData"]).decode()
 
 
-@pytest.mark.parametrize(
-    ("properties", "disks", "labelled", "formatted"),
-    [
-        ({"ephemeral_disk": {"size": 1024}}, f"nvme0n1 disk {EBS}\nnvme1n1 disk {EBS}", False, "nvme1n1"),
-        ({"ephemeral_disk": {"size": 1024}}, f"nvme0n1 disk {EBS}\nnvme1n1 disk {EBS}", True, ""),
-        ({"instance_type": "m5d.large", "ephemeral_disk": {"use_instance_storage": True}},
-         f"nvme0n1 disk {EBS}\nnvme2n1 disk {EBS}\nnvme1n1 disk Amazon EC2 NVMe Instance Storage", False, "nvme1n1"),
-        ({"instance_type": "t2.small", "ephemeral_disk": {"size": 1024}}, "xvda disk\nxvdb disk\nxvdf disk", False, "xvdb"),
-    ],
-)
-def test_which_disk_is_formatted(tmp_path: Path, properties: dict[str, Any], disks: str, labelled: bool, formatted: str) -> None:
-    """Never the root disk, never one with a file system, and none when the one with our label is there."""
-    root = "xvda" if "xvda" in disks else "nvme0n1"
-    (tmp_path / "disks").write_text(disks + "\n")
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_disk_of_the_host_is_formatted(tmp_path: Path, labelled: bool) -> None:
+    """Never the root or another volume, and none when the one with our label is there."""
+    volume = "Amazon Elastic Block Store"
+    (tmp_path / "disks").write_text(f"nvme0n1 disk {volume}\nnvme2n1 disk {volume}\nnvme1n1 disk Amazon EC2 NVMe Instance Storage\n")
     tools = {
-        "blkid": "exit 1" if not labelled else "echo /dev/x", "findmnt": "echo /dev/nvme0n1p1", "mkfs.ext4": f'echo "$@" >> {tmp_path}/log',
-        "mountpoint": "exit 0", "mkdir": "exit 0", "touch": "exit 0",
-        "lsblk": f'case "$*" in *PKNAME*) echo {root};; *MODEL*) cat {tmp_path}/disks;; esac',
+        "blkid": "echo /dev/x" if labelled else "exit 1", "mkfs.ext4": f'echo "$@" >> {tmp_path}/log', "mountpoint": "exit 1",
+        "mkdir": "exit 0", "mount": f'echo "$@" >> {tmp_path}/log', "lsblk": f"cat {tmp_path}/disks",
     }
     for name, body in tools.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    subprocess.run(["sh", "-c", script_of(properties)], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, timeout=20)
-    log = (tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""
-    assert log.split()[-1:] == ([f"/dev/{formatted}"] if formatted else [])
+    script = json.loads(user_data(plan(HOST)).partition("\n")[2])["bootcmd"][0][2]
+    subprocess.run(["sh", "-c", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, timeout=20)
+    formatted = [] if labelled else ["-q -L caisson-data /dev/nvme1n1"]
+    assert (tmp_path / "log").read_text().splitlines() == [*formatted, "-L caisson-data /var/vcap/data"]
+
+
+@pytest.mark.parametrize("properties", [
+    {}, {"ephemeral_disk": {"size": 1024}}, {"ephemeral_disk": {"use_root_disk": True}}, {**HOST, "instance_type": "m3.medium"}])
+def test_volumes_are_left_to_the_director(properties: dict[str, Any]) -> None:
+    assert "bootcmd" not in user_data(plan(properties))
+
+
+def test_agents_of_bosh_have_their_disk() -> None:
+    """BOSH's AWS stemcells wait for one at /dev/sdb."""
+    settings = dataclasses.replace(LOGIN, agent_settings="{}")
+    mapping = {"BlockDeviceMapping.1.DeviceName": "/dev/sdb", "BlockDeviceMapping.1.Ebs.VolumeSize": "10"}
+    assert mapping.items() <= plan(login=settings).params.items()
+    assert not [key for key in plan({"ephemeral_disk": {"use_root_disk": True}}, login=settings).params if key.startswith("Block")]
+    assert not [key for key in plan().params if key.startswith("Block")]
 
 
 # Tags
