@@ -19,6 +19,7 @@ TABLE: Mapping[str, str] = {
     "process": "cpis.process:ProcessCpi",
     "aws": "cpis.aws:AwsCpi",
     "vsphere": "cpis.vsphere:VsphereCpi",
+    "openstack": "cpis.openstack:OpenStackCpi",
 }
 
 
