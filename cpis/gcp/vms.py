@@ -39,6 +39,7 @@ _UP_SECONDS = 600.0
 _ADDRESS_SECONDS = 120.0
 _ADDRESS_EVERY = 10.0
 _LATE_SECONDS = 5.0
+_MOST_MEETINGS = 3
 _TAKEN_IP = re.compile(r"IP '([0-9a-fA-F.:]+)'")
 _GOING = ("STOPPING", "SUSPENDING")
 _COMING = ("PROVISIONING", "STAGING", "REPAIRING")
@@ -102,26 +103,32 @@ class Vms:
         group = self._balancers.group_of(made.backend_service, made.zone) if made.backend_service else ""
         try:
             instance = self._inserted(made)
-            self._places.remember("instances", made.name, made.zone)
+        except _NothingMade as nothing:
+            raise nothing.error from nothing.error.__cause__
+        except CpiError as error:
+            raise self._cleaned(made, error) from error.__cause__
+        self._places.remember("instances", made.name, made.zone)
+        try:
             if made.target_pool:
                 self._balancers.join_pool(made.target_pool, made.zone, made.name)
             if group:
                 self._balancers.join_group(group, made.zone, made.name)
             return self._answer(made, request, instance)
-        except _NothingMade as nothing:
-            raise nothing.error from nothing.error.__cause__
         except CpiError as error:
+            if instance is not None:  # an earlier call made it, and somebody may work on it
+                raise
             raise self._cleaned(made, error) from error.__cause__
 
     def _inserted(self, made: Plan) -> Body | None:
         """Make it, or take over what the token made before (then it is answered). Raises _NothingMade for what was refused at once."""
-        started = self._clock()
+        started, meetings = self._clock(), 0
         while True:
             try:
                 operation = self._compute.start("POST", f"/zones/{made.zone}/instances", made.body)
             except CpiError as error:
-                if isinstance(error, Conflict) and error.code in EXISTS:
-                    there = self._taken_over(made)
+                if isinstance(error, Conflict) and error.code in EXISTS and meetings < _MOST_MEETINGS:
+                    meetings += 1
+                    there = self._met(made)
                     if there is not None:
                         return there
                     continue
@@ -135,6 +142,24 @@ class Vms:
                 if error.code not in ADDRESS_TAKEN:
                     raise
                 self._wait_for_address(error, started)
+
+    def _met(self, made: Plan) -> Body | None:
+        """What is there under the name: the machine, taken over; None when nothing is (any more). A root disk that a machine of this token
+        left behind is deleted. Raises _NothingMade.
+        """
+        try:
+            instance = self._taken_over(made)
+            if instance is None:
+                path = f"/zones/{made.zone}/disks/{quoted(made.name)}"
+                disk = self._compute.look(path)
+                if disk is not None and not disk.get("users") and self._is_ours(disk.get("labels") or {}, made.token):
+                    log.info("disk %s was left behind by an earlier try: deleting it", made.name)
+                    self._compute.run("DELETE", path)
+            return instance
+        except NotFound:
+            return None
+        except CpiError as error:
+            raise _NothingMade(error) from error
 
     def _wait_for_address(self, error: Conflict, started: float) -> None:
         """A while, when a taken address may soon be free: its machine is on its way out, or is none that we see. Else raises Conflict."""
@@ -172,9 +197,9 @@ class Vms:
                 return (None,)
             labels = instance.get("labels") or {}
             if not self._is_ours(labels, made.token) or not same_shape(labels, made.shape):
-                raise _NothingMade(Conflict(
+                raise Conflict(
                     f"there is a machine '{made.name}' that was made with other arguments or by somebody else", resource=made.name,
-                    kind="vm", code="alreadyExists"))
+                    kind="vm", code="alreadyExists")
             status = instance.get("status")
             if status in ("TERMINATED", "SUSPENDED"):
                 self._start(made.zone, made.name, str(status))

@@ -175,6 +175,37 @@ def test_a_root_disk_that_was_left_behind_is_found(bench: Bench) -> None:
     assert not bench.there.resources()
 
 
+def test_a_root_disk_that_was_left_behind_does_not_stop_the_next_try(bench: Bench) -> None:
+    request = bench.request()
+    bench.cpi.create_vm(request)
+    with bench.there.world.lock:
+        bench.there.world.remove(f"zones/us-central1-a/instances/{request.token}")
+        bench.thing("disks", request.token)["users"] = []
+    assert bench.again().create_vm(request).cid == request.token
+    bench.cpi.delete_vm(request.token)
+    assert not bench.there.resources()
+
+
+def test_a_disk_of_somebody_else_under_the_name_is_left_alone(bench: Bench) -> None:
+    disk = bench.disk()
+    with pytest.raises(Conflict):
+        bench.vm({"name": disk})
+    assert bench.there.resources() == [("disks", f"zones/us-central1-a/disks/{disk}")]
+
+
+@pytest.mark.parametrize("path", ["GET /instances/", "POST /addInstance"])
+def test_a_machine_of_an_earlier_call_is_not_deleted_when_this_call_fails(bench: Bench, path: str) -> None:
+    """Somebody may work on it already."""
+    request = bench.request({"target_pool": "routers"})
+    bench.cpi.create_vm(request)
+    method, part = path.split()
+    bench.there.cloud.faults.append(Fault(method=method, path=part, status=503, reason="backendError", times=9_999))
+    with pytest.raises(Unavailable):
+        bench.cpi.create_vm(request)
+    bench.there.cloud.faults.clear()
+    assert bench.cpi.has_vm(request.token)
+
+
 def test_one_token_in_another_zone_is_a_conflict(bench: Bench) -> None:
     request = bench.request()
     bench.cpi.create_vm(request)
