@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from cpis.cloud.sizes import MachineType
 from cpis.cloud.userdata import cloud_config
 from cpis.contract import Login
 from cpis.portable import FEATURES
@@ -96,7 +97,8 @@ def _machines(table: _Table, name: str) -> None:
     group = next(_group(offer, name) for offer in table.offers if _has(offer, name))
     what = group.vm_type or "vm_resources"
     zones = f" in {', '.join(group.azs)}" if group.azs else ""
-    base = next((size for offer in table.offers if _has(offer, name) and (size := offer.size(_group(offer, name)))), None)
+    first, base = next(
+        ((offer.label, size) for offer in table.offers if _has(offer, name) and (size := offer.size(_group(offer, name)))), ("", None))
 
     def judge(offer: Offer) -> Verdict | None:
         if not _has(offer, name):
@@ -112,12 +114,16 @@ def _machines(table: _Table, name: str) -> None:
             chosen = offer.properties(own)
             told = next((str(chosen[key]) for key in ("instance_type", "machine_type") if chosen.get(key)), "")
             return Verdict(UNKNOWN, f"{told}: only the cloud knows its size" if told else "no size is said")
-        text = f"{size.name} ({size.cpu} cores, {_gib(size.ram_mib)})"
+        text = f"{size.name} ({_resources(size)})"
         assert base is not None
-        apart = [word for word, a, b in (("cores", size.cpu, base.cpu), ("memory", size.ram_mib, base.ram_mib)) if not _alike(a, b)]
-        return Verdict(DIFFERS, f"{text}: {' and '.join(apart)} differ by more than a fifth") if apart else Verdict(OK, text)
+        alike = _alike(size.cpu, base.cpu) and _alike(size.ram_mib, base.ram_mib)
+        return Verdict(OK, text) if alike else Verdict(DIFFERS, f"{text} where {first} has {_resources(base)}")
 
     table.add("machine", f"{name}: {group.instances} x {what}{zones}", judge)
+
+
+def _resources(size: MachineType) -> str:
+    return f"{size.cpu} {'core' if size.cpu == 1 else 'cores'}, {_gib(size.ram_mib)}"
 
 
 def _alike(first: int, second: int) -> bool:
@@ -191,7 +197,8 @@ def _span(definition: NetworkDefinition) -> str:
 
 
 def _disk(table: _Table, offers: Sequence[Offer], name: str, place: int) -> None:
-    sample = next(_group(offer, name) for offer in offers if _has(offer, name) and len(_group(offer, name).disks) > place)
+    first, sample = next(
+        (offer.label, _group(offer, name)) for offer in offers if _has(offer, name) and len(_group(offer, name).disks) > place)
     base = sample.disks[place]
 
     def judge(offer: Offer) -> Verdict | None:
@@ -207,7 +214,7 @@ def _disk(table: _Table, offers: Sequence[Offer], name: str, place: int) -> None
         kind = disk.cloud_properties.get("type") or disk.cloud_properties.get("storage_account_type") or ""
         text = " ".join(filter(None, [_gib(disk.size_mib), str(kind)]))
         if not _alike(disk.size_mib, base.size_mib):
-            return Verdict(DIFFERS, f"{text}: the size differs by more than a fifth")
+            return Verdict(DIFFERS, f"{text} where {first} has {_gib(base.size_mib)}")
         return Verdict(OK, text)
 
     table.add("disk", f"{name}: {sample.instances} x {base.type or _gib(base.size_mib)}", judge)
