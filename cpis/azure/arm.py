@@ -36,6 +36,7 @@ RATES = {"read": Rate(25.0, 250.0), "write": Rate(10.0, 200.0), "delete": Rate(1
 _FIRST_LOOK_SECONDS = 0.25
 _SOON_SECONDS = 0.05
 _LONGEST_LOOK_SECONDS = 10.0
+_LONGEST_ASKED_SECONDS = 60.0
 _GOOD, _BAD = ("succeeded",), ("failed", "canceled", "cancelled")
 _FAMILIES = {"GET": "read", "PUT": "write", "PATCH": "write", "POST": "write", "DELETE": "delete"}
 
@@ -138,11 +139,15 @@ class Arm:
     def pages(self, path: str, what: str, params: Mapping[str, str] | None = None, *, family: str = "list") -> Iterator[Tree]:
         """The items of a list, of all its pages."""
         answer = self.send("GET", path, what, params=params, family=family).body
+        seen = set()
         while True:
             yield from answer["value"]
             following = str(answer.get("nextLink") or "")
             if not following:
                 return
+            if following in seen:
+                raise Unavailable(f"{what}: the pages of the list never end", code=faults.MALFORMED)
+            seen.add(following)
             # Only path and query count: tokens are for our endpoint, and a proxy may stand in front of it.
             link = urlsplit(following)
             query = dict(parse_qsl(link.query, keep_blank_values=True))
@@ -179,7 +184,7 @@ class Arm:
             return None if found is None or found.status == 202 else found
 
         def pause(seconds: float) -> None:
-            self.sleep(max(seconds, asked[0]))
+            self.sleep(max(seconds, min(asked[0], _LONGEST_ASKED_SECONDS)))
 
         pause(every)
         ended = wait_for(

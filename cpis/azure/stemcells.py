@@ -49,7 +49,8 @@ class Stemcells:
         path = Path(image_path) if image_path else None
         if path is None or not path.is_file() or not path.stat().st_size:
             raise Invalid(
-                "the stemcell has no image file, and its cloud properties neither 'image' (publisher, offer, sku, version) nor 'image_id'")
+                "the stemcell has no image file, and its cloud properties neither 'image' (publisher, offer, sku, version) nor 'image_id'",
+                suggestion="manifests/stemcells/debian-12-azure.yml is one for Azure.")
         return self._heavy(path, properties, checked(token))
 
     # Light
@@ -131,7 +132,8 @@ class Stemcells:
         upload = self._settings.id_of(DISK, upload_name(token))
         self._drop(cid, token)
         try:
-            with vhd.unpacked(path) as image:
+            state = self._settings.config.get("state_dir")
+            with vhd.unpacked(path, Path(state) if state else None) as image:
                 self._upload(image, upload, properties, token)
             self._image(cid, upload, properties, token)
             self._drop_upload(upload, token)

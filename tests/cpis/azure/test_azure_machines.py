@@ -6,6 +6,8 @@ import base64
 import dataclasses
 import json
 import re
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from typing import Any
 import pytest
 
 from cpis.azure import AzureCpi, bodies, checks
+from cpis.conformance.certificate import self_signed
 from cpis.conformance.clouds.azure import PUBLIC_ADDRESS, AzureStandIn, Fault
+from cpis.conformance.clouds.azure.server import serve
 from cpis.conformance.clouds.azure.store import Tree
 from cpis.conformance.faults import Time
 from cpis.contract import (
@@ -562,6 +566,59 @@ def test_check_ends_where_nothing_more_can_be_known(
     cpi = AzureCpi({**azure.config, **change}, clock=clock.clock, sleep=clock.sleep, environ={})
     assert [(check.kind, check.ok) for check in cpi.checks(Uses())] == kinds
     cpi.close()
+
+
+def test_wrong_region_is_invalid(azure: AzureStandIn, clock: Time) -> None:
+    cpi = AzureCpi({**azure.config, "location": "Middle Earth"}, clock=clock.clock, sleep=clock.sleep)
+    with pytest.raises(Invalid, match="middleearth"):
+        cpi.create_disk(DiskRequest("disk-1", 1024))
+    assert not azure.resources()
+    cpi.close()
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "attachDetachDataDisks"), ("PATCH", "virtualMachines/vm-1$"), ("POST", "restart")])
+def test_machine_that_goes_in_the_middle_is_not_found(azure: AzureStandIn, cpi: AzureCpi, method: str, path: str) -> None:
+    vm = cpi.create_vm(request(azure))
+    disk = cpi.create_disk(DiskRequest("disk-1", 1024, vm_cid=vm.cid))
+    azure.store.faults.append(Fault(method, path, status=404, code="ResourceNotFound", message="it is gone"))
+    calls = {"POST": lambda: cpi.attach_disk(vm.cid, disk) if path.startswith("attach") else cpi.reboot_vm(vm.cid),
+             "PATCH": lambda: cpi.set_vm_metadata(vm.cid, {})}
+    with pytest.raises(NotFound, match="it is gone"):
+        calls[method]()
+
+
+def test_list_without_an_end_is_left(azure: AzureStandIn, cpi: AzureCpi, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpi.create_vm(request(azure))
+    link = f"{azure.endpoint}/subscriptions/00000000-1111-2222-3333-444444444444/resources?$filter=x"
+    answer = azure.arm.routes.answer
+    monkeypatch.setattr(azure.arm.routes, "answer", lambda method, path, *rest: (
+        200, {"value": [], "nextLink": link}, None) if path.endswith("/resources") else answer(method, path, *rest))
+    with pytest.raises(Unavailable, match="never end"):
+        cpi.owned()
+
+
+def test_certificate_must_be_trusted(azure: AzureStandIn, clock: Time, tmp_path: Path) -> None:
+    """Permanent, at once, with what to do; trusted, the same server answers."""
+    pem = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server = serve(azure.arm)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    config = azure.config_for(f"https://127.0.0.1:{server.server_address[1]}")
+    before = clock.clock()
+    untrusting = AzureCpi(config, clock=clock.clock, sleep=clock.sleep)
+    with pytest.raises(Denied) as caught:
+        untrusting.has_vm("vm-1")
+    assert "ca_cert" in caught.value.suggestion
+    assert clock.clock() - before < 5
+    certificate = "-----BEGIN CERTIFICATE" + pem.read_text().partition("-----BEGIN CERTIFICATE")[2]
+    trusting = AzureCpi({**config, "connection_options": {"ca_cert": certificate}}, clock=clock.clock, sleep=clock.sleep)
+    assert not trusting.has_vm("vm-1")
+    for cpi in (untrusting, trusting):
+        cpi.close()
+    server.shutdown()
+    server.server_close()
 
 
 # Secrets, rates, documents

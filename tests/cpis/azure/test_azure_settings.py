@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from cpis.azure import AzureCpi, names
+from cpis.azure import AzureCpi, bodies, names
 from cpis.azure.errors import LoginFailed
 from cpis.azure.login import Tokens
 from cpis.azure.settings import Settings
 from cpis.cloud.schema import Schema
-from cpis.contract import Denied, Invalid
+from cpis.contract import Denied, Invalid, Login
 
 BASE = {"subscription_id": "s-1", "tenant_id": "t-1", "client_id": "c-1", "resource_group_name": "g"}
 
@@ -277,3 +277,27 @@ def test_tags_keep_what_makes_a_thing_findable() -> None:
     assert {key: anew[key] for key in ("director", "caisson-token", "caisson-shape")} == {
         "director": "mine", "caisson-token": "vm-1", "caisson-shape": "shape"}
     assert "k1" not in anew
+
+
+def test_older_cloud_gets_no_news() -> None:
+    """An Azure Stack Hub speaks an interface without deleteOption, and has plain disks and addresses only."""
+    stack = settings(environment="AzureStack", azure_stack={"domain": "d"})
+    properties = bodies.checked({"instance_type": "Standard_D2_v2", "ephemeral_disk": {"size": 1024}})
+    login = Login("caisson", "ssh-rsa AAAA", "ssh-rsa AAAA", "secret")
+
+    def body_for(place: Settings) -> dict[str, Any]:
+        return bodies.machine(
+            place, "vm-1", "Standard_D2_v2", properties, {"reference": {"id": "i"}}, ["n"], login, location="local", zone="", tags={},
+            set_id="", own=bodies.data_disk(place, "vm-1", properties, ""))
+    body = body_for(stack)
+    assert "deleteOption" not in json.dumps(body)
+    assert body["properties"]["storageProfile"]["osDisk"]["managedDisk"] == {"storageAccountType": "Standard_LRS"}
+    assert json.dumps(body_for(settings())).count('"deleteOption": "Delete"') == 3
+
+
+def test_token_of_a_clock_that_differs_is_used(tmp_path: Path) -> None:
+    """The end of a token is by Azure's clock; how long it lives is the same on all clocks."""
+    server = Server(text=json.dumps({"access_token": "a", "expires_on": "5000", "expires_in": "3599"}))
+    tokens = Tokens(settings(client_secret="shh!"), server, lambda: 1_000_000.0)
+    assert [tokens.get(), tokens.get()] == ["a", "a"]
+    assert len(server.seen) == 1

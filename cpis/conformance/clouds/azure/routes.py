@@ -112,6 +112,7 @@ class Routes:
             answer = shown(found)
             return 200, {**answer, "properties": {**answer["properties"], **more}}, None
         if method == "PUT" and kind in _PUTS:
+            self._check_location(kind, body)
             new = store.find(path) is None
             made, operation = _PUTS[kind](store, path, body)
             return (201 if new else 200), shown(made), operation
@@ -127,6 +128,13 @@ class Routes:
             operation = disks.delete_disk(store, path, self._pages) if kind == disks.DISK else _DELETES[kind](store, path)
             return (202 if operation else 204), None, operation
         raise Refused(405, "MethodNotAllowed", f"{method} is not allowed for {kind}.")
+
+    def _check_location(self, kind: str, body: Tree) -> None:
+        location = str(body["location"])
+        if location.lower().replace(" ", "") != self._location:
+            raise Refused(
+                400, "LocationNotAvailableForResourceType", f"The provided location '{location}' is not available for resource type "
+                f"'{kind}'. List of available regions for the resource type is '{self._location}'.")
 
     def _action(self, method: str, identity: str, kind: str, action: str, query: Mapping[str, str], body: Tree) -> Answer:
         store = self._store
