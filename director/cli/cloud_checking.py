@@ -15,11 +15,11 @@ _MARK = "caisson-check"
 
 
 def from_here(
-    cpi_type: str, name: str, config_path: str, cloud_configs: tuple[str, ...], sources: templates.Sources,
+    cpi_type: str, name: str, config_path: str, cloud_configs: tuple[str, ...], sources: templates.Sources, images: tuple[str, ...] = (),
 ) -> Iterator[Mapping[str, Any]]:
     """The checks of one cloud, made in this process: rows of `Check` with `cpi`. `config_path` has the CPI's properties, or is a CPI config
-    with one entry of that type (and name). Every zone of the cloud configs is taken for one of this cloud. Raises CloudError,
-    NotFoundError, UsageError."""
+    with one entry of that type (and name). Every zone of the cloud configs is taken for one of this cloud; `images` are CIDs of
+    stemcells to look for. Raises CloudError, NotFoundError, UsageError."""
     from cpis import registry
     from cpis.contract import CpiError
     from director.execute.cloud_checks import checks
@@ -29,7 +29,7 @@ def from_here(
     types = dict.fromkeys([name, *_cpis_of(documents)], cpi_type)
     try:
         with contextlib.closing(registry.load(cpi_type, {"director": _MARK, **properties})) as cpi:
-            for check in checks(cpi, name, types, documents, ()):
+            for check in checks(cpi, name, types, documents, images):
                 yield {"cpi": name or cpi_type, **dataclasses.asdict(check)}
     except CpiError as error:
         raise CloudError(f"{cpi_type}: {error.message}", suggestion=error.suggestion) from error

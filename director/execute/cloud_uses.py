@@ -94,9 +94,9 @@ def _wrongs(part: Part, cloud: str) -> Iterator[Diagnostic]:
         return
     known = schema.Schema.of(cloud)
     keys = known.sections[part.section]
-    if part.section == "vm_type":
+    if part.section in ("az", "vm_type"):  # a zone's are merged under those of the machine
         own = {key.name for key in keys}
-        keys = (*keys, *(key for key in known.sections["az"] if key.name not in own))
+        keys = (*keys, *(key for key in known.sections["vm_type" if part.section == "az" else "az"] if key.name not in own))
     if not keys:
         return
     # What is required may stand in another place: a vm_type's in its zone or extension.

@@ -64,6 +64,13 @@ def test_a_cloud_is_checked_from_here_without_a_director(offline: Cli, tmp_path:
     assert [row["detail"] for row in result.rows] == [state]
 
 
+def test_images_are_looked_for_by_their_cid(offline: Cli) -> None:
+    config = offline.file("cpi.yml", "{}")
+    result = offline("cloud", "check", "--cpi", "fake", "--config", config, "--stemcell", "stemcell-9", "--json")
+    assert result.code == 1
+    assert [(row["kind"], row["check"], row["result"]) for row in result.rows[1:]] == [("image", "stemcell-9", "failed")]
+
+
 def test_a_cloud_config_is_looked_at_too(offline: Cli) -> None:
     config = offline.file("cpi.yml", "state_dir: /nowhere")
     cloud = offline.file("cloud.yml", "azs: [{name: z1, cpi: any}]\nvm_types:\n- name: small\n  cloud_properties: {memry: 1}\n")

@@ -81,6 +81,12 @@ def test_what_one_of_several_clouds_takes_is_right() -> None:
     assert len(told(CONFIG.replace("instance_type", "no_type"), BOTH)) == 1
 
 
+def test_what_a_machine_takes_may_stand_in_its_zone() -> None:
+    """So a machine type without properties of its own is of use in clouds that have no key in common."""
+    text = CONFIG.replace("{availability_zone: a}", "{availability_zone: a, instance_type: m5}")
+    assert told(text.replace("{availability_zone: b}", "{availability_zone: b, machine_type: e2}"), BOTH) == []
+
+
 def test_a_zones_properties_are_for_its_own_cloud() -> None:
     ((summary, _, _),) = told(CONFIG.replace("{availability_zone: b}", "{instance_type: x}"), BOTH)
     assert summary.startswith("The second CPI will refuse the cloud properties of zone 'z2'")

@@ -24,22 +24,25 @@ from director.errors import UsageError
 @click.option("--cpi", "cpi_type", default="", metavar="TYPE", help="Ask from here, without a director: aws, azure, gcp, ...")
 @click.option("--config", "config_path", default="", metavar="FILE", help="With --cpi: its properties, or a CPI config with an entry NAME")
 @click.option("--cloud-config", "cloud_configs", multiple=True, metavar="FILE", help="With --cpi: look at what this cloud config uses, too")
+@click.option("--stemcell", "images", multiple=True, metavar="CID", help="With --cpi: look for this image, too; may be given again")
 @templates.options
 def command(
-    session: Session, action: str, name: str, cpi_type: str, config_path: str, cloud_configs: tuple[str, ...], sources: templates.Sources,
+    session: Session, action: str, name: str, cpi_type: str, config_path: str, cloud_configs: tuple[str, ...], images: tuple[str, ...],
+    sources: templates.Sources,
 ) -> int:
     """Check a cloud: does it answer, are the credentials good, may they do each thing, is quota left, do images and networks exist.
 
     NAME is a CPI of the CPI config; without one the director's own cloud is checked. Makes nothing. Exit code 1 when a check fails.
     """
     if not cpi_type:
-        if config_path or cloud_configs:
+        if config_path or cloud_configs or images:
             raise UsageError(
-                "--config and --cloud-config go with --cpi", suggestion="Without --cpi the director checks, with its own configs.")
+                "--config, --cloud-config and --stemcell go with --cpi",
+                suggestion="Without --cpi the director checks, with its own configs and stemcells.")
         return _show(session, _by_director(session, name))
     if not config_path:
         raise UsageError("--cpi needs --config", suggestion="A file with the CPI's properties, as in an entry of the CPI config.")
-    return _show(session, from_here(cpi_type, name, config_path, cloud_configs, sources))
+    return _show(session, from_here(cpi_type, name, config_path, cloud_configs, sources, images))
 
 
 def _by_director(session: Session, name: str) -> Iterator[Mapping[str, Any]]:
