@@ -16,7 +16,7 @@ from cpis.cloud.waiting import wait_for
 from cpis.contract import Conflict, DiskHint, DiskRequest, Invalid, NotFound, NotSupported, Properties, Unavailable
 from cpis.gcp.api import Body, Compute, Places, quoted
 from cpis.gcp.errors import EXISTS
-from cpis.gcp.names import DISK, GB, digest, labels_of, last, name_of, replaced, same_shape
+from cpis.gcp.names import DISK, GB, digest, is_ours, labels_of, last, name_of, replaced
 from cpis.gcp.settings import Settings
 
 _READY_SECONDS = 900.0
@@ -79,7 +79,7 @@ class Disks:
 
     def _same(self, disk: Body, shape: str, token: str) -> str:
         labels = disk.get("labels") or {}
-        if labels.get(TOKEN) != token or not same_shape(labels, shape):
+        if not is_ours(labels, self._settings.director, token, shape):
             raise Conflict(
                 f"there is a disk '{disk.get('name')}' that was made with other arguments or by somebody else",
                 resource=str(disk.get("name")), kind="disk", code="alreadyExists")

@@ -158,9 +158,9 @@ class GceConnection(GCEConnection):
         return action if action.startswith(API + "/") else str(super().morph_action_hook(action))  # type: ignore[no-untyped-call]
 
     def request(self, *args: Any, timeout: float = HTTP_TIMEOUT_SECONDS, **kwargs: Any) -> Any:
-        """As Libcloud's, with a time-out of the call's own."""
+        """As Libcloud's, with a time-out of the call's own, and without Libcloud's retries, which an environment variable turns on."""
         try:
-            return _timed(self, timeout, lambda: super(GceConnection, self).request(*args, **kwargs))  # type: ignore[no-untyped-call]
+            return _timed(self, timeout, lambda: super(GceConnection, self).request(*args, retry_failed=False, **kwargs))  # type: ignore[no-untyped-call]
         finally:
             self.gce_params = None  # Libcloud leaves it after an error, and the next request then asks for a page of something else
 
@@ -222,7 +222,7 @@ class PlainConnection(GoogleBaseConnection):
 
     def request(self, *args: Any, timeout: float = HTTP_TIMEOUT_SECONDS, **kwargs: Any) -> Any:
         """As Libcloud's, with a time-out of the call's own."""
-        return _timed(self, timeout, lambda: super(PlainConnection, self).request(*args, **kwargs))  # type: ignore[no-untyped-call]
+        return _timed(self, timeout, lambda: super(PlainConnection, self).request(*args, retry_failed=False, **kwargs))  # type: ignore[no-untyped-call]
 
     def _user_agent(self) -> str:
         return _agent(self, super()._user_agent())  # type: ignore[no-untyped-call]

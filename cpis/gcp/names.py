@@ -113,8 +113,10 @@ def metadata_of(labels: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in labels.items() if not key.startswith("caisson-")}
 
 
-def same_shape(labels: Mapping[str, str], shape: str) -> bool:
-    return labels.get(SHAPE, shape) == shape
+def is_ours(labels: Mapping[str, str], director: str, token: str, shape: str | None = None) -> bool:
+    """Whether this director made it for this token (and, with a shape, for the same request)."""
+    marked = all(labels.get(key) == value for key, value in marks(director, token).items())
+    return marked and (shape is None or labels.get(SHAPE, shape) == shape)
 
 
 def network_tags(*groups: Iterable[object]) -> list[str]:

@@ -16,13 +16,13 @@ from urllib.parse import quote, urlsplit
 from cpis.cloud.faults import MALFORMED
 from cpis.cloud.keyed import OnePerToken
 from cpis.cloud.schema import Schema
-from cpis.cloud.tags import SHAPE, TOKEN
+from cpis.cloud.tags import SHAPE
 from cpis.cloud.waiting import wait_for
 from cpis.contract import Conflict, CpiError, Denied, Invalid, NotFound, Properties, Unavailable
 from cpis.gcp.api import Body, Compute, absolute, quoted
 from cpis.gcp.driver import API
 from cpis.gcp.errors import EXISTS
-from cpis.gcp.names import digest, labels_of, name_of, same_shape
+from cpis.gcp.names import digest, is_ours, labels_of, name_of
 from cpis.gcp.settings import Settings
 
 _SPACE = uuid.UUID("5d5b7a35-0a3e-49b6-8e62-3f2d7c1f0c11")
@@ -85,7 +85,7 @@ class Stemcells:
 
     def _taken_over(self, image: Body, token: str, shape: str) -> str:
         name, labels = str(image["name"]), image.get("labels") or {}
-        if labels.get(TOKEN) != token or not same_shape(labels, shape):
+        if not is_ours(labels, self._settings.director, token, shape):
             raise Conflict(f"there is an image '{name}' that was made with other arguments", resource=name, kind="stemcell")
         self._until_ready(name)
         self._remove_bucket(name)

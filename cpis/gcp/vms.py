@@ -32,7 +32,7 @@ from cpis.gcp.api import Body, Compute, Places, absolute, quoted
 from cpis.gcp.balancing import Balancers
 from cpis.gcp.errors import ADDRESS_TAKEN, EXISTS
 from cpis.gcp.machines import LOCAL_SSD, Plan, plan
-from cpis.gcp.names import POOL, last, marks, replaced, same_shape
+from cpis.gcp.names import POOL, is_ours, last, replaced
 from cpis.gcp.settings import Settings
 
 _UP_SECONDS = 600.0
@@ -152,7 +152,7 @@ class Vms:
             if instance is None:
                 path = f"/zones/{made.zone}/disks/{quoted(made.name)}"
                 disk = self._compute.look(path)
-                if disk is not None and not disk.get("users") and self._is_ours(disk.get("labels") or {}, made.token):
+                if disk is not None and not disk.get("users") and is_ours(disk.get("labels") or {}, self._settings.director, made.token):
                     log.info("disk %s was left behind by an earlier try: deleting it", made.name)
                     self._compute.run("DELETE", path)
             return instance
@@ -195,8 +195,7 @@ class Vms:
             instance = self._compute.look(f"/zones/{made.zone}/instances/{quoted(made.name)}")
             if instance is None:
                 return (None,)
-            labels = instance.get("labels") or {}
-            if not self._is_ours(labels, made.token) or not same_shape(labels, made.shape):
+            if not is_ours(instance.get("labels") or {}, self._settings.director, made.token, made.shape):
                 raise Conflict(
                     f"there is a machine '{made.name}' that was made with other arguments or by somebody else", resource=made.name,
                     kind="vm", code="alreadyExists")
@@ -217,7 +216,7 @@ class Vms:
                 if pause:
                     self._sleep(pause)
                 there = self._compute.look(f"/zones/{made.zone}/instances/{quoted(made.name)}")
-                if there is not None and self._is_ours(there.get("labels") or {}, made.token):
+                if there is not None and is_ours(there.get("labels") or {}, self._settings.director, made.token):
                     self._delete(made.zone, made.name, made.target_pool)
                     break
         except CpiError as second:
@@ -228,9 +227,6 @@ class Vms:
                 suggestion=f"What is left carries the token '{made.token}': `caisson orphans` lists it.")
         self._places.forget("instances", made.name)
         return error
-
-    def _is_ours(self, labels: Mapping[str, str], token: str) -> bool:
-        return all(labels.get(key) == value for key, value in marks(self._settings.director, token).items())
 
     def _answer(self, made: Plan, request: VmRequest, instance: Body | None) -> Vm:
         public = self._settings.ssh_over_public and bool(made.body["networkInterfaces"][0].get("accessConfigs"))

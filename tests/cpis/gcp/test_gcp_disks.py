@@ -61,6 +61,15 @@ def test_a_token_that_made_another_disk(bench: Bench) -> None:
             bench.again().create_disk(other)
 
 
+@pytest.mark.parametrize("token", ["Ünusual_Token", "9-digits-first", "disk-" + "x" * 60, "ends-"])
+def test_odd_tokens(bench: Bench, token: str) -> None:
+    request = DiskRequest(token, 10240)
+    cid = bench.cpi.create_disk(request)
+    assert bench.again().create_disk(request) == cid
+    (found,) = bench.cpi.find(token)
+    assert (found.cid, found.token) == (cid, token)
+
+
 @pytest.mark.parametrize("lost", ["before", "after"])
 def test_a_lost_answer_makes_one_disk(bench: Bench, lost: str) -> None:
     bench.there.cloud.faults.append(Fault(method="POST", path=NEW, lost=lost))

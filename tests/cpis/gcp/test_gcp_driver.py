@@ -36,6 +36,14 @@ def test_building_it_asks_nothing(there: GcpStandIn, driver: Any) -> None:
     assert there.requests() == []
 
 
+def test_libcloud_does_not_try_again_by_itself(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not when the environment says so: it would send a POST again without asking what kind of request it is."""
+    monkeypatch.setenv("LIBCLOUD_RETRY_FAILED_HTTP_REQUESTS", "1")
+    bench.there.cloud.faults.append(Fault(method="GET", lost="before", times=3))
+    assert not bench.cpi.has_vm("vm-1")
+    assert len(bench.slept) == 3, "somebody else waited"
+
+
 def test_requests_say_whose_they_are(bench: Bench) -> None:
     cpi = bench.again(user_agent_prefix="my-platform")
     cpi.has_vm("vm-1")
