@@ -34,6 +34,7 @@ from libcloud.storage.drivers.s3 import S3Response, S3SignatureV4Connection, S3S
 
 from cpis.aws.credentials import Credentials, Source
 from cpis.aws.errors import ServiceError
+from cpis.cloud.drivers import settle
 from cpis.cloud.faults import MALFORMED
 from cpis.cloud.text import first_line
 from cpis.contract import Unavailable
@@ -162,6 +163,8 @@ class Place:
         connection.proxy_url = self._proxy or None
         connection.connect()
         connection.connection.session.trust_env = not self._proxy
+        if not self._proxy:
+            settle(connection.connection.session, self.url(service))
 
 
 class Ec2(EC2NodeDriver):

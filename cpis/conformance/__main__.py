@@ -31,13 +31,13 @@ _PACES = {"openstack": (1.0, 50), "vsphere": (0.0, 5)}
 
 
 @contextlib.contextmanager
-def standing_in(name: str, workdir: Path) -> Iterator[StandIn]:
-    """The stand-in for a cloud, ended afterwards. Raises Skipped."""
+def standing_in(name: str, workdir: Path, latency: float = 0.0) -> Iterator[StandIn]:
+    """The stand-in for a cloud, ended afterwards; `latency` is what its operations take, in seconds. Raises Skipped."""
     try:
         module = importlib.import_module(f"cpis.conformance.clouds.{name}")
     except ModuleNotFoundError as error:
         raise Skipped(f"nothing stands in for it here: {error}") from error
-    stand_in: StandIn = module.start(workdir)
+    stand_in: StandIn = module.start(workdir, latency=latency)
     with contextlib.closing(stand_in):
         yield stand_in
 

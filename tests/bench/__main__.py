@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from tests.bench import commands, deploys, manifests, names, planning, rendering, secrets, spread, wire
+from tests.bench import clouds, commands, deploys, manifests, names, planning, rendering, secrets, spread, wire
 from tests.bench.rows import Row, failed, show, write
 from tests.bench.world import ROOT, World, progress
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[World], list[Row]]] = {
     "variables": secrets.generate,
     "dns": names.resolver,
     "names": spread.spread,
+    "clouds": clouds.clouds,
     "idle-20": deploys.idle_20,
     "idle-50": deploys.idle_50,
     "foundation": deploys.foundation,
