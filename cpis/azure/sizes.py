@@ -43,9 +43,13 @@ class Sizes:
             return self._offered
 
     def calculate(self, resources: VmResources) -> dict[str, Any]:
-        """`instance_types`, the best first, so that the next is there when Azure has none left; and the ephemeral disk. Raises Invalid."""
+        """`instance_types`, the best first, then such as are not twice as large; and the ephemeral disk. Raises Invalid.
+
+        The others are for when Azure has none left of the best.
+        """
         best = smallest(self.known(), resources)
-        enough = [kind.name for kind in self.known() if kind.cpu >= resources.cpu and kind.ram_mib >= resources.ram_mib]
+        enough = [kind.name for kind in self.known()
+                  if best.cpu <= kind.cpu <= 2 * best.cpu and best.ram_mib <= kind.ram_mib <= 2 * best.ram_mib]
         names = list(dict.fromkeys([best.name, *enough]))[:_ALTERNATIVES]
         return {"instance_types": names, "ephemeral_disk": {"size": gib(resources.ephemeral_disk_size_mib) * 1024}}
 
