@@ -53,7 +53,7 @@ class VsphereCpi:
         self._closing = threading.Lock()
 
     def info(self) -> CpiInfo:
-        return CpiInfo(("vsphere-ovf", "vsphere-ova", "caisson-light"), 2)
+        return CpiInfo(("vsphere-ovf", "vsphere-ova", "vsphere-light"), 2)
 
     # Stemcells
 
