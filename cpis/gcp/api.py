@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -98,15 +98,15 @@ class Compute:
 
     def pages(self, path: str, **params: str) -> Iterator[Body]:
         """The pages of a list, as answered. A page that is not whole is an error: what it lacks may be there all the same."""
-        token = ""
+        tokens = [""]
         while True:
-            asked = {"maxResults": str(_PAGE), **params, **({"pageToken": token} if token else {})}
+            asked = {"maxResults": str(_PAGE), **params, **({"pageToken": tokens[-1]} if tokens[-1] else {})}
             page = self.get(path, asked)
             _whole(path, page)
             yield page
-            token = str(page.get("nextPageToken") or "")
-            if not token:
+            if not page.get("nextPageToken"):
                 return
+            tokens.append(next_page(path, tokens, page))
 
     def all(self, path: str, **params: str) -> list[Body]:
         return [item for page in self.pages(path, **params) for item in page.get("items") or []]
@@ -226,6 +226,14 @@ def _check_form(where: str, value: Any, form: type | tuple[type, ...]) -> None:
                 _check_form(where, inner, ())
             if key == "labels" and not (isinstance(inner, dict) and all(isinstance(item, str) for item in inner.values())):
                 _check_form(where, inner, ())
+
+
+def next_page(where: str, before: Sequence[str], page: Mapping[str, Any]) -> str:
+    """The token of the next page. Raises Unavailable for one that was there before: such a list never ends."""
+    token = str(page["nextPageToken"])
+    if token in before:
+        raise Unavailable(f"{where}: the list goes round in circles (page '{token}')", code=MALFORMED)
+    return token
 
 
 def _whole(where: str, page: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from cpis.cloud.schema import Schema
 from cpis.cloud.tags import SHAPE
 from cpis.cloud.waiting import wait_for
 from cpis.contract import Conflict, CpiError, Denied, Invalid, NotFound, Properties, Unavailable
-from cpis.gcp.api import Body, Compute, absolute, quoted
+from cpis.gcp.api import Body, Compute, absolute, next_page, quoted
 from cpis.gcp.driver import API
 from cpis.gcp.errors import EXISTS
 from cpis.gcp.names import digest, is_ours, labels_of, name_of
@@ -168,15 +168,16 @@ class Stemcells:
             while sent < size:
                 file.seek(sent)
                 chunk = file.read(_CHUNK_BYTES)
+                wrong: CpiError = Unavailable(f"upload of {path.name}: nothing arrives", code=MALFORMED)
                 try:
                     now = self._chunk(session, chunk, f"bytes {sent}-{sent + len(chunk) - 1}/{size}", size)
-                except Unavailable:
-                    tries += 1
-                    if tries >= _UPLOAD_TRIES:
-                        raise
+                except Unavailable as error:
+                    wrong = error
                     self._sleep(min(32.0, 2.0**tries))
                     now = self._chunk(session, b"", f"bytes */{size}", size)
-                tries = 0 if now > sent else tries
+                tries = 0 if now > sent else tries + 1
+                if tries >= _UPLOAD_TRIES:
+                    raise wrong
                 sent = now
                 if sent * 10 // size > told:
                     told = sent * 10 // size
@@ -223,14 +224,14 @@ class Stemcells:
     def buckets(self) -> list[Body]:
         """Buckets of interrupted uploads."""
         found: list[Body] = []
-        token = ""
+        tokens = [""]
         while True:
-            params = {"project": self._settings.project, "prefix": "caisson-", **({"pageToken": token} if token else {})}
+            params = {"project": self._settings.project, "prefix": "caisson-", **({"pageToken": tokens[-1]} if tokens[-1] else {})}
             page = self._storage("GET", "/storage/v1/b", params)
             found += page.get("items") or []
-            token = str(page.get("nextPageToken") or "")
-            if not token:
+            if not page.get("nextPageToken"):
                 return found
+            tokens.append(next_page("list of buckets", tokens, page))
 
 
 def bucket_of(name: str) -> str:

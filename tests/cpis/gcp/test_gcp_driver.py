@@ -200,6 +200,14 @@ def test_lists_are_read_to_their_last_page(bench: Bench) -> None:
     assert all(other.has_vm(cid) for cid in vms)
 
 
+def test_a_list_that_never_ends(bench: Bench) -> None:
+    bench.there.cloud.faults.append(Fault(method="GET", path="/snapshots|/storage/", page='{"nextPageToken": "a"}', status=200, times=999))
+    for call in (lambda: bench.cpi.owned(), lambda: bench.cpi._stemcells.buckets()):
+        with pytest.raises(Unavailable, match="circles"):
+            call()
+    assert bench.there.cloud.faults[0].seen < 10
+
+
 def test_a_zone_that_cannot_be_reached_is_no_no(bench: Bench) -> None:
     """Row 6: what is not in an incomplete list may be there all the same."""
     bench.there.world.unreachable.add("zones/us-central1-b")

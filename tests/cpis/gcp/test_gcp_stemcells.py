@@ -105,6 +105,15 @@ def test_an_upload_goes_on_after_a_fault(bench: Bench, tmp_path: Path, monkeypat
     assert bench.there.resources() == [("images", f"global/images/{cid}")]
 
 
+def test_an_upload_of_which_nothing_arrives(bench: Bench, tmp_path: Path) -> None:
+    """The server answers each piece with "go on", from the beginning."""
+    bench.there.cloud.faults.append(Fault(method="PUT", path="/upload/", page="", status=308, times=9_999))
+    with pytest.raises(Unavailable, match="nothing arrives"):
+        bench.cpi.create_stemcell(str(archive(tmp_path)), {}, bench.token("stemcell"))
+    assert bench.there.cloud.faults[0].seen < 20
+    assert not bench.there.resources()
+
+
 def test_an_interrupted_upload_leaves_nothing_and_the_next_one_starts_clean(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -31,7 +31,7 @@ class Fault:
     reason: str = ""
     message: str = "a fault that was asked for"
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    page: str = ""
+    page: str | None = None
     lost: str = ""
     cut: bool = False
     code: str = ""

@@ -122,7 +122,7 @@ class Cloud:
     def _before(self, fault: Fault) -> None:
         if fault.lost == "before":
             raise Drop
-        if fault.page:
+        if fault.page is not None:
             raise _Page(fault.status or 502, fault.page)
         if fault.status:
             raise Refused(fault.status, fault.reason, fault.message, fault.headers)
