@@ -25,7 +25,11 @@ CPI = "elsewhere"
 BODY = {"memory": 256, "cpus": 1}
 
 
-@pytest.fixture(params=[name for name in CLOUDS if name != "local"])
+# OpenStack's real services take minutes to start: `make test-openstack`.
+_MARKS = {"openstack": pytest.mark.openstack}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=_MARKS.get(name, ())) for name in CLOUDS if name != "local"])
 def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StandIn]:
     try:
         with standing_in(request.param, tmp_path / "cloud") as stand_in:
