@@ -232,10 +232,9 @@ class Arm:
             raise Unavailable(f"{what}: it ended in the state {state}", resource=path, code=state.capitalize())
         return Answer(200, found, {}) if state in _GOOD else None
 
-    def settled(self, path: str, what: str, *, deadline: float = 900.0) -> Tree:
-        """Wait for a resource that somebody else is making or changing."""
-        found = self.finished(Answer(200, {"properties": {"provisioningState": "Unknown"}}, {}), path, what, deadline=deadline)
-        return found.body
+    def settled(self, path: str, what: str, found: Tree, *, deadline: float = 900.0) -> Tree:
+        """The resource, as it was found, when nobody is making or changing it; else as it is when that has ended."""
+        return self.finished(Answer(200, found, {}), path, what, deadline=deadline).body
 
     def until(self, what: str, path: str, ready: Callable[[Tree], bool], *, deadline: float = 1800.0) -> Tree:
         """Wait until a resource is as it should be."""

@@ -131,7 +131,7 @@ class Disks:
             tags = {key.lower(): value for key, value in (found.get("tags") or {}).items()}
             if tags.get(SHAPE) != shape:
                 raise Conflict(f"the token '{name}' has made {cid} with other arguments", resource=cid, kind="disk")
-            self._arm.settled(self.path(ref), f"disk {name}")
+            self._arm.settled(self.path(ref), f"disk {name}", found)
             return cid
         location, zone = self._place(request.vm_cid, str(properties.get("availability_zone") or ""))
         if str(properties.get("storage_account_type") or "").endswith("_ZRS"):

@@ -28,6 +28,9 @@ from cpis.azure.login import Tokens
 from cpis.azure.settings import Place, Settings
 from cpis.cloud.drivers import PerThread
 
+# The metadata service is on the same host; where there is none, nothing answers.
+_METADATA_SECONDS = 5
+
 
 class Trust:
     """The file with the certificates that a connection trusts; empty for the usual ones. PEM text is written to one of its own."""
@@ -156,6 +159,8 @@ class Drivers:
         place = self._settings.place
         to_login = url.startswith(place.login)
         connection = connected(url, place, self.trust if to_login else Trust(""), proxied=to_login)
+        if not to_login and connection.session is not None:
+            connection.session.timeout = _METADATA_SECONDS  # type: ignore[attr-defined]
         try:
             parts = urlsplit(url)
             connection.request(method, f"{parts.path}?{parts.query}" if parts.query else parts.path, body, dict(headers))

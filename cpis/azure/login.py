@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -58,8 +59,16 @@ class Tokens:
                 self._token = ""
 
     def _ask(self) -> tuple[str, float]:
-        method, url, body, headers = self.request()
-        status, text = self._send(method, url, body, headers)
+        form = self._form()
+        method, url, body, headers = self._identity() if form is None else self._principal(form)
+        try:
+            status, text = self._send(method, url, body, headers)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            if form is None and not self._settings.config.get("credentials_source"):
+                raise Denied(
+                    "there are no credentials for Azure: none in the CPI config, none in the environment (AZURE_...), and this machine "
+                    "has no managed identity", suggestion="docs/clouds/azure.md shows how to make some.") from error
+            raise
         try:
             answer = json.loads(text)
         except ValueError:
@@ -72,15 +81,15 @@ class Tokens:
         lives = answer.get("expires_in") or (float(answer["expires_on"]) - self._clock() if answer.get("expires_on") else _LIFE_SECONDS)
         return str(answer["access_token"]), self._clock() + max(float(lives), 2 * _EARLY_SECONDS)
 
-    def request(self) -> tuple[str, str, str | None, Mapping[str, str]]:
-        """What is sent for a token, by the source of credentials that there is. Raises Denied."""
-        form = self._form()
-        if form is None:
-            return self._identity()
+    def _principal(self, form: Mapping[str, str]) -> tuple[str, str, str | None, Mapping[str, str]]:
+        """What is sent for a service principal's token."""
+        body = urlencode({"grant_type": "client_credentials", **form, "resource": self._settings.place.resource})
+        return "POST", self._address(), body, {"Content-Type": "application/x-www-form-urlencoded"}
+
+    def _address(self) -> str:
         place = self._settings.place
         tenant = "" if place.adfs else f"/{quote(self._tenant(), safe='')}"
-        body = urlencode({"grant_type": "client_credentials", **form, "resource": place.resource})
-        return "POST", f"{place.login}{tenant}/oauth2/token", body, {"Content-Type": "application/x-www-form-urlencoded"}
+        return f"{place.login}{tenant}/oauth2/token"
 
     def _tenant(self) -> str:
         return str(self._settings.config.get("tenant_id") or self._settings.environ.get("AZURE_TENANT_ID") or "")
@@ -110,11 +119,10 @@ class Tokens:
     def _assertion(self, client: str, pem: str) -> str:
         """A signed statement that we are the application. Source: RFC 7523 and Entra's certificate credentials."""
         key, certificate = _pair(pem)
-        url = f"{self._settings.place.login}/{self._tenant()}/oauth2/token"
         now = int(self._clock())
         thumbprint = base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA1())).decode().rstrip("=")
         head = {"alg": "RS256", "typ": "JWT", "x5t": thumbprint}
-        claims = {"aud": url, "iss": client, "sub": client, "jti": str(uuid.uuid4()), "nbf": now - 60, "exp": now + 600}
+        claims = {"aud": self._address(), "iss": client, "sub": client, "jti": str(uuid.uuid4()), "nbf": now - 60, "exp": now + 600}
         text = f"{_encoded(head)}.{_encoded(claims)}"
         signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
         return f"{text}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"

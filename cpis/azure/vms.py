@@ -138,7 +138,7 @@ class Vms:
             raise Conflict(f"the token '{name}' has made {vm_cid(name, order.ref.group)} with other arguments", resource=name, kind="vm")
         if state != "failed":
             try:
-                found = self._arm.settled(path, f"machine {name}")
+                found = self._arm.settled(path, f"machine {name}", found)
             except CpiError as error:
                 if error.code not in ("Failed", "Canceled"):
                     raise
@@ -199,7 +199,7 @@ class Vms:
             return self._made(order, size)
         except Exception as error:
             explained = faults.unexplained(f"machine {order.ref.name}", error)
-            if self._settings.config.get("keep_failed_vms"):
+            if self._settings.config.get("keep_failed_vms") and not isinstance(explained, NoCapacity):
                 log.warning("the machine %s failed and is kept, as keep_failed_vms says: %s", order.ref.name, explained)
                 raise explained from error
             try:

@@ -87,7 +87,7 @@ def test_libclouds_driver_lives_a_whole_life_in_it(world: AzureStandIn, driver: 
     assert driver.ex_get_node(node.id).extra["tags"] == {"c": "d"}
     assert driver.reboot_node(node)
     driver.destroy_node(node, ex_poll_wait=0.01)
-    assert [kind for kind, _ in world.resources()] == ["disks"]
+    until(lambda: [kind for kind, _ in world.resources()] == ["disks"])
 
 
 def _keys(tree: Any) -> set[str]:

@@ -446,7 +446,7 @@ def test_answer_of_another_form_is_an_error_of_the_contract(
 
     def lies(method: str, path: str, *rest: Any) -> Any:
         status, tree, operation = put(method, path, *rest)
-        return (status, body if method == "PUT" and "networkInterfaces" in path else tree, operation)
+        return (status, body if method in ("PUT", "GET") and "networkInterfaces" in path else tree, operation)
     monkeypatch.setattr(azure.arm.routes, "_resource", lies)
     with pytest.raises(Unavailable):
         cpi.create_vm(request(azure))

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -231,6 +232,15 @@ def test_answer_without_a_token_is_a_failed_login(status: int, text: str) -> Non
     with pytest.raises(LoginFailed) as caught:
         Tokens(settings(client_secret="shh!"), Server(status, text or " "), lambda: 0.0).get()
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(("more", "kind"), [({}, Denied), ({"credentials_source": "managed_identity"}, requests.ConnectionError)])
+def test_no_credentials_at_all_is_no_faulty_cloud(more: dict[str, Any], kind: type[Exception]) -> None:
+    """Somewhere else than on Azure nobody answers for the managed identity; when that was asked for, it is tried again."""
+    def nobody(*_: Any) -> tuple[int, str]:
+        raise requests.ConnectionError("no route to host")
+    with pytest.raises(kind):
+        Tokens(settings(**more), nobody, lambda: 0.0).get()
 
 
 def test_secrets_are_in_no_repr() -> None:
