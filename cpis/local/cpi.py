@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cpis.contract import (
+    Check,
     Conflict,
     CpiInfo,
     DiskHint,
@@ -26,11 +27,13 @@ from cpis.contract import (
     Properties,
     Quota,
     Unavailable,
+    Uses,
     Vm,
     VmRequest,
     VmResources,
 )
 from cpis.local import disks
+from cpis.local.checks import checks
 from cpis.local.host import Host, detect
 from cpis.local.images import DEFAULT_CACHE, DEFAULT_RECIPE, Images, recipe_of
 from cpis.local.names import Names
@@ -107,6 +110,10 @@ class LocalCpi:
     def check(self) -> None:
         """Raises Denied when this is not root, Unavailable with the commands or kernel features that this computer lacks."""
         self._host()
+
+    def checks(self, uses: Uses) -> Iterator[Check]:
+        """See `cpis.contract.CloudChecker`."""
+        return checks(self._host, self._state, self._stemcell_records, uses)
 
     # Stemcells
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -12,9 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpis.contract import Conflict, CpiError, Denied, Invalid, Login, Network, NotSupported, Unavailable, VmResources
+from cpis.contract import (
+    CloudChecker,
+    Conflict,
+    CpiError,
+    Denied,
+    Invalid,
+    Login,
+    Network,
+    NotSupported,
+    Unavailable,
+    Uses,
+    VmResources,
+)
 from cpis.local import LocalCpi, host
 from cpis.local.cgroups import discover
+from cpis.local.checks import checks
 from cpis.local.host import DirectHost, Limits, SystemdHost
 from cpis.local.images import recipe_of
 from cpis.local.launch import Launch, nspawn, script
@@ -347,6 +360,26 @@ def test_the_seed_has_the_login_and_nothing_is_world_readable(tmp_path: Path) ->
     assert keys[0] != keys[1]
     with pytest.raises(Invalid):
         write_seed(tmp_path / "seed", image, "vm-1", Login("../x", "", "", ""), networks, [])
+
+
+def test_this_computer_is_checked(tmp_path: Path) -> None:
+    def checked(prepare: Callable[[], object] = lambda: None, memory: str = "MemAvailable: 4194304 kB\n") -> list[tuple[str, bool | None]]:
+        (tmp_path / "meminfo").write_text(memory)
+        uses = Uses(stemcell_cids=("stemcell-1", "stemcell-2"))
+        return [(check.kind, check.ok) for check in checks(prepare, tmp_path / "state", stemcells, uses, tmp_path / "meminfo")]
+
+    def lacking() -> None:
+        raise Unavailable("no mmdebstrap", suggestion="apt-get install mmdebstrap")
+
+    stemcells = Records(tmp_path / "stemcells", "stemcell")
+    stemcells.put("stemcell-1", {
+        "cid": "stemcell-1", "token": "t", "metadata": {}, "created_at": 1.0, "image": str(tmp_path), "heavy": False})
+    assert checked() == [("reach", True), ("storage", True), ("quota", True), ("image", True), ("image", False)]
+    assert checked(memory="MemAvailable: 1024 kB\n")[2] == ("quota", False)
+    assert checked(memory="")[2] == ("quota", None)
+    assert checked(lacking) == [("reach", False)]
+    assert isinstance(LocalCpi({"state_dir": str(tmp_path / "state")}), CloudChecker)
+    assert not (tmp_path / "state").exists(), "a look makes nothing"
 
 
 def test_another_directors_range_is_refused_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
