@@ -37,8 +37,10 @@ def spoken(text: str) -> Iterator[str]:
 
 
 def calls(line: str) -> Iterator[list[str]]:
-    """Words of each `caisson ...` in a line, up to where the shell goes on with something else."""
-    for found in re.finditer(r"(?<![\w./-])caisson (?=[a-z-])", line):
+    """Words of each `caisson ...` in a line, up to where the shell goes on with something else. Other tools may have one that is called
+    so as an argument."""
+    line = re.sub(r"\$\((?!caisson )[^()]*\)", "VALUE", line)
+    for found in re.finditer(r"(?:^\s*|[|&;(`:]\s*|\b(?:sudo|time|then|do|eval|\w+=\S+) +)caisson (?=[a-z-])", line):
         rest = re.split(r" #| \||&&|;", line[found.end():])[0].split("`")[0]
         try:
             yield shlex.split(rest)
