@@ -62,7 +62,8 @@ class Checks:
             yield from self._permissions(group, NETWORK_ACTIONS)
         yield from self._quotas()
         yield from self._of_networks(uses.networks)
-        yield from self._of_machines(uses.vm_types)
+        zones = {str(item["availability_zone"]) for item in uses.azs.values() if item.get("availability_zone")}
+        yield from self._of_machines(uses.vm_types, zones)
         yield from self._of_images(uses.stemcell_cids)
         for name, properties in uses.disk_types.items():
             yield from self._encryption(f"disk type {name}", properties)
@@ -157,7 +158,7 @@ class Checks:
     def _exists(self, name: str, kind: CheckKind, path: str) -> Check:
         return self._asked(name, kind, self._there, path)
 
-    def _of_machines(self, types: Mapping[str, Properties]) -> Iterator[Check]:
+    def _of_machines(self, types: Mapping[str, Properties], zones: set[str]) -> Iterator[Check]:
         if not types:
             return
         try:
@@ -168,8 +169,10 @@ class Checks:
         for name, properties in types.items():
             for size in bodies.sizes(properties):
                 sold = size.lower() in known
-                yield Check(f"size {size} of {name}", "quota", sold, "" if sold else "this subscription cannot have it in the region",
-                            "" if sold else "`az vm list-skus -l REGION --size NAME` tells why.")
+                absent = self._sizes.missing_zones(size, zones) if sold and not properties.get("availability_set") else []
+                detail = f"not in zone {', '.join(absent)}" if absent else "" if sold else "this subscription cannot have it in the region"
+                yield Check(f"size {size} of {name}", "quota", sold and not absent, detail,
+                            "`az vm list-skus -l REGION --size NAME` tells why." if detail else "")
             for key, (kind, _) in BALANCERS.items():
                 for item in listed(properties.get(key)):
                     yield self._asked(f"{key} of {name}", "network", self._networks.pool, kind, item)

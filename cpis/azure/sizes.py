@@ -27,6 +27,15 @@ class Sizes:
         """Names of all sizes that this subscription can have in the region."""
         return [str(item["name"]) for item in self._items() if not _restricted(item)]
 
+    def missing_zones(self, name: str, zones: Iterable[str]) -> list[str]:
+        """Those of the zones where this size cannot be had."""
+        item = next((item for item in self._items() if str(item["name"]).lower() == name.lower()), {})
+        there = {str(zone) for place in item.get("locationInfo") or [] for zone in place.get("zones") or []}
+        for entry in item.get("restrictions") or []:
+            if entry.get("type") == "Zone":
+                there -= {str(zone) for zone in (entry.get("restrictionInfo") or {}).get("zones") or []}
+        return sorted(set(zones) - there)
+
     def known(self) -> tuple[MachineType, ...]:
         """Sizes for ordinary images, the smallest first."""
         found = [_size(item) for item in self._items() if _ordinary(item)]
