@@ -196,6 +196,12 @@ def _keep_host_settings(root: Path, settings: str) -> None:
         run(["chroot", str(root), "/usr/sbin/update-ca-certificates"])
 
 
+def has_resolved(root: Path) -> bool:
+    """Whether systemd-resolved looks names up there: then /etc/resolv.conf is a link to a file of its own."""
+    path = root / "etc/resolv.conf"
+    return path.is_symlink() and "/systemd/resolve/" in os.readlink(path)
+
+
 def _tune(root: Path, recipe: Recipe) -> None:
     """Apply the recipe's units and files, and take away what each machine must have for itself."""
     for path, text in recipe.files.items():
@@ -212,7 +218,8 @@ def _tune(root: Path, recipe: Recipe) -> None:
         run(["chroot", str(root), "systemctl", "disable", *recipe.disable])
     for entry in (root / "etc/ssh").glob("ssh_host_*"):
         entry.unlink()
-    for path in ("etc/machine-id", "etc/hostname", "etc/resolv.conf", "var/lib/dbus/machine-id"):
+    kept = ("etc/resolv.conf",) if has_resolved(root) else ()
+    for path in {"etc/machine-id", "etc/hostname", "etc/resolv.conf", "var/lib/dbus/machine-id"}.difference(kept):
         (root / path).unlink(missing_ok=True)
 
 

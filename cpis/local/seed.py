@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from cpis.contract import Invalid, Login, Network
+from cpis.local.images import has_resolved
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 
@@ -61,7 +62,8 @@ def write_seed(
         link = wants / "caisson-cgroups.service"
         link.unlink(missing_ok=True)
         link.symlink_to(unit)
-    _file(seed, "/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers), 0o644)
+    if not has_resolved(image):
+        _file(seed, "/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers), 0o644)
 
 
 def _host_key() -> tuple[str, str]:

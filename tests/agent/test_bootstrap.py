@@ -75,6 +75,15 @@ def test_a_resolver_of_a_job_is_not_overwritten(stock: Machine) -> None:
     assert stock.host.layout.etc("resolv.conf").read_text() == "nameserver 169.254.0.2\n"
 
 
+def test_systemd_resolved_keeps_its_file_and_learns_the_servers(stock: Machine) -> None:
+    path = stock.host.layout.etc("resolv.conf")
+    path.symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    bootstrap.run(stock.call(), SETTINGS)
+    assert path.is_symlink()
+    assert stock.host.layout.etc("systemd/resolved.conf.d/caisson.conf").read_text() == "[Resolve]\nDNS=10.0.0.2\n"
+    assert ["systemctl", "try-restart", "systemd-resolved.service"] in stock.shell.ran
+
+
 def test_an_image_that_monit_cannot_be_installed_on(stock: Machine) -> None:
     stock.shell.lacks |= {"apt-get", "dnf", "yum", "zypper"}
     with pytest.raises(ActionError, match="The image lacks monit"):

@@ -360,6 +360,9 @@ def test_the_seed_has_the_login_and_nothing_is_world_readable(tmp_path: Path) ->
     assert keys[0] != keys[1]
     with pytest.raises(Invalid):
         write_seed(tmp_path / "seed", image, "vm-1", Login("../x", "", "", ""), networks, [])
+    (image / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    write_seed(tmp_path / "another", image, "vm-2", login, networks, [])
+    assert not (tmp_path / "another/etc/resolv.conf").exists(), "systemd-resolved keeps its own"
 
 
 def test_this_computer_is_checked(tmp_path: Path) -> None:

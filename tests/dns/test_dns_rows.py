@@ -20,7 +20,7 @@ def tracked() -> FakeHealth:
     return FakeHealth(states={"uuid-b": health.FAILING})
 
 
-@pytest.mark.parametrize(("number", "name", "kind", "code", "expected"), [
+NAMES: list[tuple[int, str, str, str, set[str]]] = [
     (1, "q-s0.db.default.cf.bosh.", "A", "NOERROR", {A}),
     (2, "q-s4.db.default.cf.bosh.", "A", "NOERROR", BOTH),
     (3, "q-s1.db.default.cf.bosh.", "A", "NOERROR", {B}),
@@ -55,7 +55,11 @@ def tracked() -> FakeHealth:
     (0, "q-s4.x*.default.cf.bosh.", "A", "NXDOMAIN", set()),
     (0, "q-s4.db.default.cf.bosh.", "ANY", "NOERROR", BOTH),
     (0, "q-m42a2s4.db.default.cf.bosh.", "A", "NXDOMAIN", set()),
-])
+]
+"""Row, name, type, code and addresses; row 0 is not in the table."""
+
+
+@pytest.mark.parametrize(("number", "name", "kind", "code", "expected"), NAMES, ids=[f"{row[0]} {row[2]} {row[1]}" for row in NAMES])
 def test_names(number: int, name: str, kind: str, code: str, expected: set[str]) -> None:
     reply = ask(resolver(known=tracked()), name, kind)
     assert (reply.code, set(reply.answers)) == (code, expected), f"row {number}"

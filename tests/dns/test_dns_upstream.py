@@ -5,111 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import dnskit
 import pytest
 from dnskit import read
+from upstreamworld import World, answering, cut, saying, silent, world
 
-from director.guest.dns import message
-from director.guest.dns.cache import Cache
-from director.guest.dns.forwarding import Forwarder
-from director.guest.dns.handlers.recursion import Recursion
-from director.guest.dns.loop import Loop
-from director.guest.dns.server import Resolver
 from director.guest.dns.servers import Servers, server_of
-from director.guest.dns.upstream import Pool
 
-Answerer = Callable[[bytes], "bytes | list[bytes] | None"]
-
-
-def answering(address: str, ttl: int = 60) -> Callable[[bytes], bytes]:
-    def answer(packet: bytes) -> bytes:
-        record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, ttl, 4) + socket.inet_aton(address)
-        end = packet.index(b"\0", 12) + 5
-        return packet[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + packet[12:end] + record
-
-    return answer
-
-
-def saying(code: int) -> Callable[[bytes], bytes]:
-    return lambda packet: packet[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, 0, 0, 0) + packet[12 : packet.index(b"\0", 12) + 5]
-
-
-def silent(packet: bytes) -> None:
-    return None
-
-
-class World:
-    """A resolver, its recursors, and the clock. `ask` pumps both sides until the answer is there."""
-
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self.now = 1000.0
-        self.asked: list[int] = []
-        self.packets: list[bytes] = []
-        self.loop = Loop(lambda: self.now)
-        self._stack = stack
-        self._sockets: list[tuple[socket.socket, Answerer]] = []
-        stack.callback(self.loop.close)
-
-    def server(self, answer: Answerer) -> tuple[str, int]:
-        sock = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        sock.bind(("127.0.0.1", 0))
-        sock.setblocking(False)
-        self._sockets.append((sock, answer))
-        address: tuple[str, int] = sock.getsockname()
-        return address
-
-    def resolver(self, *answerers: Answerer, cache: bool = False, smart: bool = False, reference: bool = False, **more: Any) -> Resolver:
-        self.servers = Servers([self.server(answerer) for answerer in answerers], lambda: self.now, smart=smart)
-        self.pool = Pool(self.loop, self.servers, **more)
-        self._stack.callback(self.pool.close)
-        self.forwarder = Forwarder(self.loop, self.pool, Cache(lambda: self.now) if cache else None, denies_failures=reference)
-        return dnskit.resolver(recursion=Recursion(self.forwarder), loop=self.loop)
-
-    def ask(self, resolver: Resolver, name: str = "example.com", kind: str = "A", *, tcp: bool = False, **options: Any) -> dnskit.Reply:
-        replies = self.begin(resolver, name, kind, tcp=tcp, **options)
-        self.pump(lambda: bool(replies))
-        assert len(replies) == 1
-        return read(replies[0])
-
-    def begin(self, resolver: Resolver, name: str, kind: str = "A", *, tcp: bool = False, **options: Any) -> list[bytes]:
-        """The list that gets the answer."""
-        replies: list[bytes] = []
-        resolver.handle(dnskit.question(name, kind, **options), replies.append, tcp=tcp)
-        return replies
-
-    def pump(self, done: Callable[[], bool]) -> None:
-        """Lets everything happen that can; when nothing can, half a second passes."""
-        for _ in range(400):
-            if done():
-                return
-            self.loop.turn(0.002)
-            if not self._serve():
-                self.loop.turn(0.002)
-                if not self._serve() and not done():
-                    self.now += 0.5
-
-    def _serve(self) -> bool:
-        busy = False
-        for number, (sock, answerer) in enumerate(self._sockets):
-            with contextlib.suppress(BlockingIOError):
-                packet, source = sock.recvfrom(4096)
-                busy = True
-                self.asked.append(number)
-                self.packets.append(packet)
-                answer = answerer(packet)
-                for one in answer if isinstance(answer, list) else [answer]:
-                    if one is not None:
-                        sock.sendto(one, source)
-        return busy
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with contextlib.ExitStack() as stack:
-        yield World(stack)
+__all__ = ["world"]  # a fixture
 
 
 def test_the_answer_is_passed_on_under_the_askers_number(world: World) -> None:
@@ -183,40 +87,6 @@ def test_long_answers_are_cut_for_small_askers(world: World) -> None:
     assert len(world.ask(resolver, edns=4096).answers) == 60
 
 
-def test_the_cache_counts_down_and_keeps_the_askers_spelling(world: World) -> None:
-    resolver = world.resolver(answering("1.2.3.4", ttl=100), cache=True)
-    world.ask(resolver, "example.com")
-    world.now += 30
-    world.asked.clear()
-    reply = world.ask(resolver, "eXample.COM")
-    assert (reply.ttls, reply.name, world.asked) == ((70,), "eXample.COM.", [])
-    world.now += 71
-    world.ask(resolver, "example.com")
-    assert world.asked == [0]
-
-
-@pytest.mark.parametrize(("ttl", "kept"), [(0, 5), (7200, 3600)])
-def test_the_caches_shortest_and_longest_time(world: World, ttl: int, kept: int) -> None:
-    resolver = world.resolver(answering("1.2.3.4", ttl=ttl), cache=True)
-    world.ask(resolver)
-    assert world.ask(resolver).ttls == (kept,)
-
-
-def test_denials_without_a_term_are_not_kept(world: World) -> None:
-    resolver = world.resolver(saying(3), cache=True)
-    world.ask(resolver)
-    world.ask(resolver)
-    assert world.asked == [0, 0]
-
-
-def test_the_cache_is_bounded() -> None:
-    cache = Cache(lambda: 0.0, most=10)
-    answer = message.read(answering("1.2.3.4")(dnskit.question("n.example")))
-    for number in range(50):
-        cache.put(b"%d" % number, answer)
-    assert [number for number in range(50) if cache.get(b"%d" % number)] == list(range(40, 50))
-
-
 @pytest.mark.parametrize(("text", "expected"), [
     ("10.0.0.2", ("10.0.0.2", 53)), ("10.0.0.2:5353", ("10.0.0.2", 5353)), ("fd00::1", ("fd00::1", 53)), ("[fd00::1]:54", ("fd00::1", 54)),
 ])
@@ -228,21 +98,6 @@ def test_addresses_of_servers(text: str, expected: tuple[str, int]) -> None:
 def test_names_are_no_addresses_of_servers(text: str) -> None:
     with pytest.raises(ValueError, match="Invalid IP address"):
         server_of(text)
-
-
-def cut(packet: bytes) -> bytes:
-    end = packet.index(b"\0", 12) + 5
-    return packet[:2] + struct.pack("!HHHHH", 0x8380, 1, 0, 0, 0) + packet[12:end]
-
-
-def soa(code: int, ttl: int, minimum: int) -> Callable[[bytes], bytes]:
-    def answer(packet: bytes) -> bytes:
-        end = packet.index(b"\0", 12) + 5
-        data = b"\0\0" + struct.pack("!IIIII", 1, 2, 3, 4, minimum)
-        record = b"\xc0\x0c" + struct.pack("!HHIH", 6, 1, ttl, len(data)) + data
-        return packet[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, 0, 1, 0) + packet[12:end] + record
-
-    return answer
 
 
 def test_the_references_answer_to_silence_is_there_for_those_who_need_it(world: World) -> None:
@@ -426,69 +281,6 @@ def test_many_questions_at_once_are_bounded(world: World) -> None:
     assert len(refused) == 100
     assert {read(reply[0]).code for reply in refused} == {"SERVFAIL"}
     assert dnskit.ask(resolver, "q-s4.db.default.cf.bosh.").answers, "names of ours are answered meanwhile"
-
-
-def test_denials_are_kept_for_as_long_as_their_soa_says(world: World) -> None:
-    resolver = world.resolver(soa(3, 600, 60), cache=True)
-    assert world.ask(resolver).code == "NXDOMAIN"
-    world.now += 59
-    assert world.ask(resolver).code == "NXDOMAIN"
-    assert len(world.asked) == 1
-    world.now += 2
-    world.ask(resolver)
-    assert len(world.asked) == 2
-
-
-def test_an_empty_answer_without_a_term_is_kept_for_a_moment(world: World) -> None:
-    resolver = world.resolver(saying(0), cache=True)
-    world.ask(resolver)
-    world.ask(resolver)
-    assert len(world.asked) == 1
-    world.now += 6
-    world.ask(resolver)
-    assert len(world.asked) == 2
-
-
-def test_questions_without_recursion_pass_the_cache_by(world: World) -> None:
-    resolver = world.resolver(answering("1.2.3.4"), cache=True)
-    for _ in range(2):
-        world.ask(resolver, flags=0)
-    assert len(world.asked) == 2
-
-
-def test_a_stale_answer_is_given_when_nobody_answers(world: World) -> None:
-    answers: list[Answerer] = [answering("1.2.3.4", ttl=60)]
-    resolver = world.resolver(lambda packet: answers[0](packet), cache=True)
-    world.ask(resolver)
-    answers[0] = silent
-    world.now += 3600
-    began = world.now
-    reply = world.ask(resolver)
-    assert (reply.answers, reply.ttls) == (("1.2.3.4",), (30,))
-    assert world.now - began <= 2.0, "before most askers give up"
-    world.pump(lambda: not world.pool.pending)
-    world.asked.clear()
-    assert world.ask(resolver).answers == ("1.2.3.4",)
-    assert world.asked == [], "a failure is not repeated at once"
-    answers[0] = answering("5.6.7.8")
-    world.now += 31
-    assert world.ask(resolver).answers == ("5.6.7.8",)
-
-
-def test_stale_answers_have_an_end_and_a_denial_ends_them_too(world: World) -> None:
-    answers: list[Answerer] = [answering("1.2.3.4", ttl=60)]
-    resolver = world.resolver(lambda packet: answers[0](packet), cache=True)
-    world.ask(resolver)
-    answers[0] = saying(3)
-    world.now += 3600
-    assert world.ask(resolver).code == "NXDOMAIN"
-    answers[0] = silent
-    assert world.ask(resolver).code == "SERVFAIL", "what was denied is not remembered"
-    answers[0] = answering("1.2.3.4")
-    world.ask(resolver, "b.example")
-    answers[0] = silent
-    world.now += 2 * 86400
-    assert world.ask(resolver, "b.example").code == "SERVFAIL"
 
 
 def test_relayed_answers_are_whole_messages_whatever_fits(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import names_rows
 import pytest
 import yaml
 
@@ -31,6 +32,10 @@ def test_no_row_of_the_contract_is_forgotten(table: str) -> None:
     section = text[text.index(". Easy to get wrong\n"):]
     numbers = [int(found) for found in re.findall(r"^(?:\| )?(\d+)(?:\.| \|) ", section, re.MULTILINE)]
     assert set(numbers) == set(ROWS[table])
+
+
+def test_the_page_of_names_is_up_to_date() -> None:
+    assert names_rows.PAGE.read_text() == names_rows.text(), "make it anew: python -m tests.docs.names_rows"
 
 
 def _exists(proof: str) -> bool:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from typing import Any
 import pytest
 from harness import ROOT, wait_for
 from local_left import left
-from worksite import Site, done_once, stages, vm_of
+from test_names import Eye, say
+from worksite import HERE, Site, done_once, stages, vm_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -197,6 +199,97 @@ def test_machines_come_back_after_a_power_cut(site: Site) -> None:
     assert _running(site) == machines
     wait_for(lambda: _routed()[0] == 200, 30, "the route is back")
     assert _visits() > visits
+
+
+WATCHER = """
+name: NAME
+releases: [{name: probe, version: latest}]
+stemcells: [{alias: default, os: debian-bookworm, version: latest}]
+update: {canaries: 1, max_in_flight: 5, canary_watch_time: 500-60000, update_watch_time: 500-60000}
+instance_groups:
+- name: probe
+  instances: COUNT
+  azs: [z1]
+  vm_type: small
+  stemcell: default
+  networks: [{name: default}]
+  jobs: [{name: probe, release: probe, properties: {probe: {report: 'NET.1:PORT'}}}]
+"""
+ALL, HEALTHY, FAILING = (f"q-s{code}.hello.default.foundation.bosh" for code in (4, 3, 1))
+
+
+def _watcher(site: Site, name: str, count: int) -> str:
+    text = WATCHER.replace("NAME", name).replace("COUNT", str(count)).replace("NET", NET).replace("PORT", str(site.listener.port))
+    site.deploy(name, text, timeout=300)
+    return site.vms(name)[0]
+
+
+def _hello(site: Site) -> list[tuple[str, Eye]]:
+    """Address and machine of the instances of hello, the first one first."""
+    rows = [row for row in _rows(site) if row["instance"].startswith("hello/")]
+    return [(row["ips"], Eye(site, row["vm_cid"])) for row in sorted(rows, key=lambda row: row["index"])]
+
+
+def _kill_program(machine: Eye) -> None:
+    machine.inside("sh", "-c", "kill -9 $(cat /var/vcap/sys/run/hello/hello.pid)")
+
+
+def test_what_is_answered_for_hello_when(site: Site) -> None:
+    """The transcript: `pytest -s` shows it, docs/operator/names.md has one. Asked is the resolver of a machine of another deployment."""
+    site.upload(HERE / "releases/probe")
+    eye = Eye(site, _watcher(site, "watcher", 1))
+    (one, first), (other, second) = _hello(site)
+    both = {one, other}
+    say(f"hello is {one} and {other}; asked is the resolver of a machine of another deployment")
+    say(f"healthy: both, {eye.until(HEALTHY, both, 20):.2f} s after the first question")
+    _kill_program(first)
+    out = eye.until(HEALTHY, {other}, 6)
+    say(f"hello's process on {one} killed: healthy {other} alone after {out:.2f} s; failing {eye.ask(FAILING)[1]}, all still both")
+    assert eye.ask(FAILING)[1] == {one}
+    assert eye.ask(ALL)[1] == both
+    say(f"monit has begun it again: healthy both after {eye.until(HEALTHY, both, 40):.2f} s")
+    site.director.stop()
+    _kill_program(first)
+    down = eye.until(HEALTHY, {other}, 6)
+    say(f"the director is down, the process killed: healthy {other} alone after {down:.2f} s")
+    say(f"still without director: healthy both after {eye.until(HEALTHY, both, 40):.2f} s")
+    site.director.start()
+    second.kill_all()
+    dead = eye.until(HEALTHY, {one}, 8)
+    say(f"the machine of {other} killed: healthy {one} alone after {dead:.2f} s; failing {eye.ask(FAILING)[1] or 'nobody'}; all still both")
+    assert (eye.ask(FAILING)[1], eye.ask(ALL)[1]) == (set(), both)
+    assert max(out, down) < 3.5
+    assert dead < 4.0
+    site.director.run("-d", "foundation", "recreate", "hello", "--fix", timeout=300)
+    say(f"made anew: healthy both after {eye.until(HEALTHY, both, 20):.2f} s")
+
+
+def test_hellos_address_goes_to_another_deployment(site: Site) -> None:
+    """The machine that asks cannot be told: its sshd is stopped. It has the old records, and believes the new machine nothing."""
+    eye = Eye(site, site.vms("watcher")[0])
+    (keeps, _), (goes, _) = _hello(site)
+    eye.until(HEALTHY, {keeps, goes}, 20)
+    eye.inside("systemctl", "stop", "ssh")
+    fewer = (site.folder / "foundation.yml").read_text().replace("- name: hello\n  instances: 2", "- name: hello\n  instances: 1")
+    told = site.deploy("foundation", fewer, timeout=300).all
+    assert "may still find what is about to be removed" in told
+    say(f"hello scaled to one, {goes} is deleted; the machine that asks was not told: all {sorted(eye.ask(ALL)[1])}")
+    assert eye.ask(ALL)[1] == {keeps, goes}
+    say(f"healthy {keeps} alone after {eye.until(HEALTHY, {keeps}, 8):.2f} s")
+    taken = {row["address"] for row in site.query("select address from vms")}
+    before = [number for number in range(60, int(goes.split(".")[3]) + 1) if f"{NET}.{number}" not in taken]
+    _watcher(site, "heir", len(before))
+    heir = Eye(site, site.query("select cid from vms where deployment = 'heir' and address = ?", goes)[0]["cid"])
+    heir.until("q-s3.probe.default.heir.bosh", {f"{NET}.{number}" for number in before}, 20)
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        assert eye.ask(HEALTHY)[1] == {keeps}
+    say(f"{goes} is a healthy machine of deployment 'heir' now: for 6 s never given as hello's, though the old records name it")
+    eye.inside("systemctl", "start", "ssh")
+    site.deploy("watcher", (site.folder / "watcher.yml").read_text().replace("500-60000", "400-60000"), timeout=300)
+    say(f"sshd runs again, the next deploy brings the records: all {keeps} alone after {eye.until(ALL, {keeps}, 20):.2f} s")
+    for name in ("heir", "watcher"):
+        site.director.run("-d", name, "delete-deployment", timeout=300)
 
 
 def test_nothing_is_left_of_it(site: Site) -> None:

@@ -151,8 +151,18 @@ def resolver(host: Host, settings: Tree) -> bool:
     kept = host.layout.bosh / "name_servers.json"
     if not servers or files.read_json(kept) == servers:
         return False
-    files.write(host.layout.etc("resolv.conf"), "".join("nameserver %s\n" % server for server in servers))
+    if _kept_by_resolved(host):
+        files.write(host.layout.etc("systemd/resolved.conf.d/caisson.conf"), "[Resolve]\nDNS=%s\n" % " ".join(servers))
+        host.shell.run(["systemctl", "try-restart", "systemd-resolved.service"])
+    else:
+        files.write(host.layout.etc("resolv.conf"), "".join("nameserver %s\n" % server for server in servers))
     return files.write_json(kept, servers, 0o644)
+
+
+def _kept_by_resolved(host: Host) -> bool:
+    """Whether systemd-resolved answers here: then resolv.conf is a link to a file of its own."""
+    path = host.layout.etc("resolv.conf")
+    return path.is_symlink() and "/systemd/resolve/" in os.readlink(str(path))
 
 
 def name_servers(networks: Tree) -> List[str]:

@@ -11,8 +11,8 @@ Reading order:
 * names of ours: `lookup`, `aliases`, `grammar` (what a name means), `health` (who counts), `records`, `loading`, `sources` (where records
   come from), `sealed` (whether they are the director's);
 * how instances are: `instances`, `local/` (this machine, in a process of its own), `peers/` (the others, over datagrams);
-* names of others: `forwarding` (once for all who ask), `cache`, `upstream` and `servers` (name servers), `web` (web servers), `message`
-  (what they say), `domains` (handlers of single domains);
+* names of others: `passing` (what their handlers have in common), `forwarding` (once for all who ask), `cache`, `upstream` and `servers`
+  (name servers), `web` (web servers), `message` (what they say), `domains` (handlers of single domains);
 * the process: `loop`, `listening`, `service`, `processes`, `files`, `host` (/etc/resolv.conf and the loopback interface), `resolved`
   (systemd-resolved), `settings`,
   `__main__`; what it tells of itself: `control`, `metrics`, `querylog`.
