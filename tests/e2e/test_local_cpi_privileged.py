@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socketserver
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,46 @@ def test_a_container_runs_in_a_machine(world: World) -> None:
     world.wait(vm)
     world.ssh(vm, "for i in $(seq 100); do docker ps 2>/dev/null | grep -q stays && exit 0; sleep 0.2; done; docker ps -a; exit 1")
     world.cpi.delete_vm(vm.cid)
+
+
+def test_networks_by_iptables_where_nft_is_missing(world: World) -> None:
+    """The older tool, run for real: the way out, between networks, and through a chain that is closed."""
+    vm = privileged(world)
+    world.ssh(vm, APT.format("--no-install-recommends iptables iputils-ping python3-yaml"))
+    home = world.state / "vms" / vm.cid / "docker"
+    shutil.copytree(ROOT / "cpis", home / "project" / "cpis")
+    shutil.copy(ROOT / "tests/e2e/local_iptables.py", home)
+    with Telling() as here:
+        command = f"PYTHONPATH=/var/lib/docker/project python3 /var/lib/docker/local_iptables.py 10.199.{world.third}.1 {here.port}"
+        told = json.loads(world.ssh(vm, command).splitlines()[-1])
+
+    def rules(*numbers: int) -> list[str]:
+        nat = [f"-A POSTROUTING -s 10.188.{number}.0/24 ! -o cb+ -j MASQUERADE" for number in numbers]
+        forward = [f"-A FORWARD {way} BRIDGE{number} -j ACCEPT" for number in numbers for way in ("-i", "-o")]
+        return sorted(nat + forward)
+
+    assert told == {
+        "nft": None, "before": [], "rules": rules(1, 2), "seen_as": [vm.ssh_address] * 2, "between": True,
+        "after_the_first": rules(2), "still": vm.ssh_address, "after_both": [],
+    }
+
+
+class Telling:
+    """A listener on this computer that tells everybody the address that it sees."""
+
+    def __enter__(self) -> Telling:
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.sendall(self.client_address[0].encode())
+
+        self._server = socketserver.ThreadingTCPServer(("0.0.0.0", 0), Handler)
+        self.port = int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def test_machines_on_a_host_with_systemd(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,8 +65,16 @@ def test_the_interface_is_made_once_and_goes_again() -> None:
     assert system.ran[-1] == "ip link delete dev bosh-dns"
 
 
+def test_a_kernel_without_dummy_interfaces_gives_a_pair() -> None:
+    system = System("ip link show", "ip link add bosh-dns type dummy")
+    resolved.add_address("169.254.0.2", system)
+    assert system.ran[2:] == [
+        "ip link add bosh-dns type veth peer name bosh-dns-peer", "ip link set dev bosh-dns-peer up", "ip link set dev bosh-dns up",
+        "ip address replace 169.254.0.2/32 dev bosh-dns"]
+
+
 def test_an_interface_that_cannot_be_made_is_said() -> None:
-    with pytest.raises(OSError, match=r"`ip link add bosh-dns type dummy` failed: not today"):
+    with pytest.raises(OSError, match=r"`ip link add bosh-dns type veth peer name bosh-dns-peer` failed: not today"):
         resolved.add_address("169.254.0.2", System("ip link show", "ip link add"))
 
 

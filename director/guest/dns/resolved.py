@@ -10,7 +10,7 @@ import logging
 import subprocess
 from typing import Callable, Iterable, List, Sequence, Tuple
 
-INTERFACE = "bosh-dns"
+INTERFACE, PEER = "bosh-dns", "bosh-dns-peer"
 MOST_ZONES = 1000
 PATIENCE = 10.0
 
@@ -29,10 +29,15 @@ def run(command: Sequence[str]) -> Tuple[int, str]:
 
 
 def add_address(address: str, run: Run = run) -> None:
-    """The interface with the address; one that was left over is taken as it is. OSError when that fails."""
+    """The interface with the address; one that was left over is taken as it is. OSError when that fails.
+
+    Of a kernel without dummy interfaces, as containers may have that can load no module, one end of a pair does: systemd-resolved wants an
+    interface that is up, which one end is while the other is.
+    """
     length = "128" if ":" in address else "32"
-    if run(["ip", "link", "show", "dev", INTERFACE])[0] != 0:
-        _must(run, ["ip", "link", "add", INTERFACE, "type", "dummy"])
+    if run(["ip", "link", "show", "dev", INTERFACE])[0] != 0 and run(["ip", "link", "add", INTERFACE, "type", "dummy"])[0] != 0:
+        _must(run, ["ip", "link", "add", INTERFACE, "type", "veth", "peer", "name", PEER])
+        _must(run, ["ip", "link", "set", "dev", PEER, "up"])
     _must(run, ["ip", "link", "set", "dev", INTERFACE, "up"])
     _must(run, ["ip", "address", "replace", "%s/%s" % (address, length), "dev", INTERFACE])
 
