@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from harness import ROOT, wait_for
-from worksite import Site
+from worksite import Site, init_of
 
 from cpis.local.names import Names
 
@@ -72,8 +72,7 @@ class Eye:
         self._namespace = Names(site.cloud).namespaces + cid
 
     def inside(self, *command: str, check: bool = True) -> str:
-        listed = subprocess.run(["ip", "netns", "pids", self._namespace], capture_output=True, text=True, check=True)
-        target = min(listed.stdout.split(), key=int)
+        target = init_of(self._namespace)
         done = subprocess.run(["nsenter", "-m", "-n", "-p", "-t", target, "--", *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout
@@ -91,8 +90,7 @@ class Eye:
 
     def from_container(self, name: str) -> tuple[str, set[str]]:
         """Asked from a network namespace behind the machine, as that of a container: its only way leads through the machine."""
-        listed = subprocess.run(["ip", "netns", "pids", self._namespace], capture_output=True, text=True, check=True)
-        machine = ["nsenter", "-n", "-t", min(listed.stdout.split(), key=int), "--"]
+        machine = ["nsenter", "-n", "-t", init_of(self._namespace), "--"]
         sleeper = subprocess.Popen([*machine, "unshare", "-n", "sleep", "60"])
         container = ["nsenter", "-n", "-t", str(sleeper.pid), "--"]
         try:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from worksite import Site
+from worksite import Site, init_of
 
 from cpis.local.names import Names
 
@@ -40,9 +40,7 @@ class Talk:
             thread.join()
 
     def _ask(self, cid: str, address: str) -> None:
-        listed = subprocess.run(
-            ["ip", "netns", "pids", Names(self._site.cloud).namespaces + cid], capture_output=True, text=True, check=True)
-        first = min(listed.stdout.split(), key=int)
+        first = init_of(Names(self._site.cloud).namespaces + cid)
         while not self._stop.wait(0.2):
             asked = subprocess.run(
                 ["nsenter", "-m", "-n", "-t", first, "--", "sh", "-c", ASK.format(address)], capture_output=True, text=True, check=False)
