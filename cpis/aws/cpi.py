@@ -68,7 +68,9 @@ class AwsCpi:
         self._facts = Facts(self._api)
         self._instances = Instances(self._api)
         self._surroundings = Surroundings(self._api, self._instances)
-        self._vms = Vms(self._api, self._facts, self._instances, Planner(self._facts, found, director), self._surroundings)
+        self._vms = Vms(
+            self._api, self._instances, Planner(self._facts, found, director), self._surroundings,
+            over_public=bool(found.get("ssh_over_public")))
         self._disks = Disks(self._api, self._facts, self._instances, found, director)
         told = {"progress": progress} if progress else {}
         self._stemcells = Stemcells(self._api, self._facts, self._disks, found, director, **told)

@@ -21,6 +21,7 @@ USER_DATA_BYTES = 16 * 1024
 ROOT_FALLBACK = "/dev/xvda"
 EPHEMERAL_DEVICE = "/dev/sdb"
 LIGHT = " light"
+_TAGGED = ("instance", "volume", "network-interface")
 _AMI = re.compile(r"ami-[0-9a-f]{8,17}")
 _METADATA_OPTIONS = {
     "http_tokens": "HttpTokens", "http_endpoint": "HttpEndpoint", "http_put_response_hop_limit": "HttpPutResponseHopLimit",
@@ -53,10 +54,16 @@ class Plan:
     vips: tuple[Network, ...]
     subnets: Mapping[str, Subnet]
     shape: str
+    part_tags: Mapping[str, str]
 
     @property
     def is_spot(self) -> bool:
         return self.properties.get("spot_bid_price") is not None
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether an ordinary machine will do when there is no spot instance."""
+        return self.is_spot and bool(self.properties.get("spot_ondemand_fallback"))
 
     @property
     def has_data_volume(self) -> bool:
@@ -64,8 +71,9 @@ class Plan:
         return EPHEMERAL_DEVICE in self.params.values()
 
     def market(self) -> dict[str, str]:
-        """The parameters that make it a spot instance."""
+        """The parameters that make it a spot instance. Tags on the spot request are refused where there is none."""
         return {
+            **metadata.specifications({"spot-instances-request": self.part_tags}, len(_TAGGED) + 1),
             "InstanceMarketOptions.MarketType": "spot", "InstanceMarketOptions.SpotOptions.SpotInstanceType": "one-time",
             "InstanceMarketOptions.SpotOptions.MaxPrice": f"{self.properties['spot_bid_price']:.10f}".rstrip("0").rstrip("."),
         }
@@ -102,9 +110,11 @@ class Planner:
             "ImageId": image, "MinCount": "1", "MaxCount": "1", "InstanceType": str(properties["instance_type"]),
             "UserData": base64.b64encode(text.encode()).decode(), "Placement.AvailabilityZone": zone,
             **self._interfaces(properties, order, placed, subnets), **self._disks(properties, image), **self._options(properties),
-            **self._tags(request, properties, shape),
         }
-        return Plan(params, properties, order, vips, {own["subnet"]: subnet for own, subnet in zip(placed, subnets, strict=True)}, shape)
+        whole, part = self._tags(request, properties, shape)
+        params |= metadata.specifications(dict(zip(_TAGGED, (whole, part, part), strict=True)))
+        where = {own["subnet"]: subnet for own, subnet in zip(placed, subnets, strict=True)}
+        return Plan(params, properties, order, vips, where, shape, part)
 
     def _interfaces(
         self, properties: Mapping[str, Any], order: Sequence[Network], placed: Sequence[Mapping[str, Any]], subnets: Sequence[Subnet],
@@ -177,16 +187,14 @@ class Planner:
         result |= {f"MetadataOptions.{_METADATA_OPTIONS[name]}": str(value) for name, value in options.items()}
         return result
 
-    def _tags(self, request: VmRequest, properties: Mapping[str, Any], shape: str) -> dict[str, str]:
+    def _tags(self, request: VmRequest, properties: Mapping[str, Any], shape: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Tags of the machine, and of its parts."""
         ours = {"director": self._director, TOKEN: request.token, SHAPE: shape}
         routes = properties.get("advertised_routes") or []
         routed = {metadata.ROUTES: " ".join(f"{route['table_id']}={route['destination']}" for route in routes)} if routes else {}
         found = metadata.tags(request.metadata, {**ours, **routed}, properties.get("tags"))
         part = metadata.tags(request.metadata, {**ours, metadata.PART: "vm"}, properties.get("tags"))
-        kinds = {"instance": found, "volume": part, "network-interface": part}
-        if properties.get("spot_bid_price") is not None:
-            kinds["spot-instances-request"] = part
-        return metadata.specifications(kinds)
+        return found, part
 
 
 def image_of(stemcell_cid: str) -> str:

@@ -47,10 +47,10 @@ def _name(metadata: Mapping[str, object]) -> str:
     return f"{job}/{index}" if job and index not in (None, "") else ""
 
 
-def specifications(kinds: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """`TagSpecification` parameters of a creating request: tags by type of resource."""
+def specifications(kinds: Mapping[str, Mapping[str, str]], first: int = 1) -> dict[str, str]:
+    """`TagSpecification` parameters of a creating request, numbered from `first`: tags by type of resource."""
     result = {}
-    for number, (kind, found) in enumerate(kinds.items(), 1):
+    for number, (kind, found) in enumerate(kinds.items(), first):
         result[f"TagSpecification.{number}.ResourceType"] = kind
         result.update(numbered_tags(f"TagSpecification.{number}.Tag", found))
     return result

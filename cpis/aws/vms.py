@@ -12,7 +12,7 @@ from cpis.aws import metadata
 from cpis.aws.api import Api
 from cpis.aws.driver import Tree, filters, items, tags_of
 from cpis.aws.errors import ADDRESS_IN_USE, MISMATCH, TERMINATED
-from cpis.aws.facts import Facts, is_nitro
+from cpis.aws.facts import is_nitro
 from cpis.aws.hints import hint
 from cpis.aws.instances import LIVE, Instances, only_one, reason, reason_code, state
 from cpis.aws.launch import EPHEMERAL_DEVICE, Plan, Planner
@@ -42,9 +42,11 @@ class _Died(Exception):
 class Vms:
     """Safe to use from many threads."""
 
-    def __init__(self, api: Api, facts: Facts, instances: Instances, planner: Planner, surroundings: Surroundings) -> None:
+    def __init__(
+        self, api: Api, instances: Instances, planner: Planner, surroundings: Surroundings, *, over_public: bool = False,
+    ) -> None:
         self._api = api
-        self._facts = facts
+        self._over_public = over_public
         self._instances = instances
         self._planner = planner
         self._surroundings = surroundings
@@ -62,7 +64,8 @@ class Vms:
                 data = self._data_disk(plan, instance)
             except Exception as error:
                 raise self._undone(cid, error) from error
-        return Vm(cid, networks, dialled(networks), ephemeral_disk=data)
+        address = self._public(plan, instance) if self._over_public else ""
+        return Vm(cid, networks, address or dialled(networks), ephemeral_disk=data)
 
     def _disks(self, request: VmRequest) -> list[Tree]:
         """The persistent disks that the machine will have. Raises NotFound."""
@@ -80,7 +83,7 @@ class Vms:
     def _launch(self, plan: Plan, token: str) -> Tree:
         """The running instance of the token. A new client token is taken when the last one's instance is dead: deleted, or died at boot."""
         spot = plan.is_spot
-        if spot and plan.properties.get("spot_ondemand_fallback"):
+        if plan.may_fall_back:
             # Only here may a second call go another way than the first did.
             there = only_one(token, self._instances.of_token(token))
             if there is not None:
@@ -99,7 +102,7 @@ class Vms:
                     raise _of_death(death) from None
                 log.info("%s; trying again with another token", death)
             except (NoCapacity, Quota) as error:
-                if not (spot and plan.properties.get("spot_ondemand_fallback")):
+                if not (spot and plan.may_fall_back):
                     raise
                 log.info("no spot instance is to be had (%s): taking an ordinary one", error.code)
                 spot = False
@@ -208,6 +211,11 @@ class Vms:
             made[network.name] = dataclasses.replace(
                 network, ip=ip, prefix_length=prefix, gateway=network.gateway if network.type == "manual" and network.gateway else gateway)
         return tuple(made.get(network.name, network) for network in request.networks)
+
+    @staticmethod
+    def _public(plan: Plan, instance: Tree) -> str:
+        """Its address in the internet, when it has one."""
+        return plan.vips[0].ip if plan.vips else str(instance.get("ipAddress") or "")
 
     def _data_disk(self, plan: Plan, instance: Tree) -> DiskHint | None:
         """Where the guest finds its disk for /var/vcap/data."""

@@ -212,6 +212,17 @@ def test_a_public_address(bench: Bench, sdk: Any) -> None:
     assert not look(sdk, bench.vm(1)).get("PublicIpAddress")
 
 
+def test_machines_are_reached_from_outside(aws: AwsStandIn, bench: Bench, sdk: Any) -> None:
+    cpi = AwsCpi({**aws.config, "ssh_over_public": True})
+    public = cpi.create_vm(bench.request(0, cloud_properties={**bench.site.vm_properties, "auto_assign_public_ip": True}))
+    assert public.ssh_address == look(sdk, public)["PublicIpAddress"]
+    assert bench.site.vip
+    assert cpi.create_vm(bench.request(1, networks=bench.site.vip(1))).ssh_address == VIP
+    private = cpi.create_vm(bench.request(2))
+    assert private.ssh_address == private.networks[0].ip
+    cpi.close()
+
+
 # Disks
 
 def test_kinds_of_disks(bench: Bench, sdk: Any) -> None:

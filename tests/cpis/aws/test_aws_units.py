@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import json
 import subprocess
 import threading
@@ -20,6 +21,7 @@ from cpis.aws.facts import Subnet, is_nitro
 from cpis.aws.hints import hint
 from cpis.aws.launch import Plan, Planner
 from cpis.cloud.schema import Schema
+from cpis.conformance.clouds.aws.parameters import Parameters
 from cpis.contract import DiskHint, Invalid, Login, Network, NotFound, Quota, Unavailable, VmRequest
 
 CONFIG = {"region": "eu-central-1", "access_key_id": "k", "secret_access_key": "s"}
@@ -182,6 +184,29 @@ def test_disks_of_the_host() -> None:
 @pytest.mark.parametrize(("price", "text"), [(0.03, "0.03"), (1, "1"), (0.00001, "0.00001")])
 def test_spot_prices(price: float, text: str) -> None:
     assert plan({"spot_bid_price": price}).market()["InstanceMarketOptions.SpotOptions.MaxPrice"] == text
+
+
+@pytest.mark.parametrize("properties", [
+    {"spot_bid_price": 1.0, "key_name": "k", "iam_instance_profile": "arn:aws:iam::1:instance-profile/p", "placement_group": "g"},
+    {"tenancy": "dedicated", "root_disk": {"size": 9000, "iops": 3000, "throughput": 125}, "auto_assign_public_ip": False},
+    {"ephemeral_disk": {"size": 9000, "encrypted": True, "kms_key_arn": "k", "type": "io1", "iops": 100}, "iam_instance_profile": "p"},
+    {"metadata_options": {"http_tokens": "required", "http_endpoint": "enabled", "http_put_response_hop_limit": 2,
+                          "http_protocol_ipv6": "enabled", "instance_metadata_tags": "enabled"}},
+    {"instance_type": "d2.xlarge", "raw_instance_storage": True, "ephemeral_disk": {"use_instance_storage": True}},
+])
+@pytest.mark.parametrize("ip", ["10.0.0.10", "2001:db8::7"])
+def test_the_service_knows_all_parameters(properties: dict[str, Any], ip: str) -> None:
+    """By the SDK's own description of the service."""
+    pytest.importorskip("botocore")
+    found = plan(properties, {"encrypted": True}, networks=(network(ip=ip),))
+    market = found.market() if found.is_spot else {}
+    assert not set(market) & set(found.params)
+    _parameters().check("RunInstances", {**found.params, **market, "ClientToken": "vm-1"})
+
+
+@functools.cache
+def _parameters() -> Parameters:
+    return Parameters()
 
 
 def test_the_shape_does_not_depend_on_tags() -> None:

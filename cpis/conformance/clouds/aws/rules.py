@@ -129,6 +129,8 @@ def _run_instances(world: World, params: Params) -> None:
     if len(data) * 3 // 4 > _USER_DATA_BYTES + 2:
         raise Refusal("InvalidParameterValue", "User data is limited to 16384 bytes")
     _check_tags(params)
+    if params.tags("spot-instances-request") and "InstanceMarketOptions.MarketType" not in params:
+        raise Refusal("InvalidParameterValue", "'spot-instances-request' is not a valid taggable resource type for this operation.")
     zones = set()
     for number in params.numbered("NetworkInterface"):
         subnet = world.ec2.get_subnet(params.get(f"NetworkInterface.{number}.SubnetId", "")) if (
