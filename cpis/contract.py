@@ -311,7 +311,8 @@ class Remover(Protocol):
     """A CPI whose `owned` lists things that no other method deletes: parts of machines that never came up, addresses, half-made images."""
 
     def remove(self, found: Found) -> None:
-        """Post: gone, and gone before is success. Raises Conflict while something that is there uses it."""
+        """Post: gone, and gone before is success; of something without a CID, of which only a token is known, it is forgotten. Raises
+        Conflict while something that is there uses it, NotSupported."""
 
 
 class Cpi(Protocol):

@@ -325,6 +325,15 @@ class ProcessCpi:
             return there
         return True
 
+    def remove(self, found: Found) -> None:
+        """Forget a creation whose answer was lost, when somebody has looked for what it made. Our own executables delete more."""
+        if not found.cid:
+            self._tokens.drop(found.token)
+        elif self._about().ours:
+            self._call("caisson_remove", {"kind": found.kind, "cid": found.cid, "token": found.token})
+        else:
+            raise NotSupported(f"a {found.kind} is not deleted by itself", resource=found.cid, kind=found.kind)
+
     def checks(self, uses: Uses) -> Iterator[Check]:
         """Whether the executable answers; of our own ones all that they check; what may be in the cloud without a record."""
         try:

@@ -12,11 +12,13 @@ from cpis.contract import (
     CloudChecker,
     Cpi,
     DiskRequest,
+    Found,
     Invalid,
     Network,
     NetworkMaker,
     NetworkRequest,
     NotSupported,
+    Remover,
     Uses,
     VmRequest,
     VmResources,
@@ -238,6 +240,12 @@ def caisson_owned(cpi: Cpi, call: Call) -> list[Tree]:
     return [convert.found_to(found) for found in cpi.owned()]
 
 
+def caisson_remove(cpi: Cpi, call: Call, found: Tree) -> None:
+    if not isinstance(cpi, Remover):
+        raise NotImplementedHere(f"the {cpi.name} CPI deletes nothing by itself that has a method of its own")
+    cpi.remove(Found(str(found.get("kind")), str(found.get("cid")), str(found.get("token"))))
+
+
 def caisson_checks(cpi: Cpi, call: Call, uses: Tree) -> list[Tree]:
     if not isinstance(cpi, CloudChecker):
         raise NotImplementedHere(f"the {cpi.name} CPI has no checks")
@@ -319,5 +327,6 @@ METHODS: Mapping[str, Method] = {
     "current_vm_id": Method(left_over),
     "caisson_find": Method(caisson_find, _shape("token:text")),
     "caisson_owned": Method(caisson_owned),
+    "caisson_remove": Method(caisson_remove, _shape("found:hash")),
     "caisson_checks": Method(caisson_checks, _shape("uses:hash")),
 }

@@ -61,11 +61,11 @@ def cloud_orphans(call: Call) -> Response:
 
 
 def remove_cloud_orphans(call: Call) -> Response:
-    """Ours: delete those in `orphans` ([{cpi, kind, cid}]) that are orphans still."""
+    """Ours: delete those in `orphans` ([{cpi, kind, cid, token}]) that are orphans still."""
     chosen = field(call.json(), "orphans", list)
     if not all(isinstance(item, dict) and isinstance(item.get("cid"), str) and isinstance(item.get("kind"), str) for item in chosen):
         raise UsageError("'orphans' must be a list of {cpi, kind, cid}", code=40000)
-    rows = [{key: item.get(key) or "" for key in ("cpi", "kind", "cid")} for item in chosen]
+    rows = [{key: item.get(key) or "" for key in ("cpi", "kind", "cid", "token")} for item in chosen]
     return call.start("cloud_orphans", {"remove": rows}, f"delete {len(rows)} cloud orphan(s)")
 
 

@@ -106,18 +106,19 @@ def list_orphans(ctx: Context, only: str | None = None) -> str:
 
 
 def remove_orphans(ctx: Context, chosen: Sequence[Mapping[str, Any]]) -> str:
-    """Delete those of the chosen (cpi, kind, cid) that are orphans still. Raises CaissonError with all that could not be deleted."""
-    wanted = {(str(item.get("cpi") or ""), str(item.get("kind") or ""), str(item.get("cid") or "")) for item in chosen}
-    found = [item for name in sorted({cpi for cpi, _, _ in wanted}) for item in find(ctx, name).orphans]
-    doomed = [item for item in found if (item.cpi, item.kind, item.cid) in wanted]
+    """Delete those of the chosen (cpi, kind, cid; the token where there is no CID) that are orphans still. Raises CaissonError with all
+    that could not be deleted."""
+    wanted = {_name(*(str(item.get(key) or "") for key in ("cpi", "kind", "cid", "token"))) for item in chosen}
+    found = [item for name in sorted({name[0] for name in wanted}) for item in find(ctx, name).orphans]
+    doomed = [item for item in found if _name(item.cpi, item.kind, item.cid, item.token) in wanted]
     problems: list[Diagnostic] = []
     stage = ctx.log.stage("Deleting what stands in no record", len(doomed)) if doomed else None
     for orphan in doomed:
         assert stage is not None
         ctx.check()
         try:
-            event = ctx.event("delete", f"orphan {orphan.kind}", orphan.cid, context={"cpi": orphan.cpi})
-            with stage.step(f"{orphan.kind} {orphan.cid}"), event:
+            event = ctx.event("delete", f"orphan {orphan.kind}", orphan.cid or orphan.token, context={"cpi": orphan.cpi})
+            with stage.step(f"{orphan.kind} {orphan.cid or orphan.token}"), event:
                 _remove(ctx, orphan)
         except CloudError as error:
             problems.extend(error.diagnostics)
@@ -127,9 +128,13 @@ def remove_orphans(ctx: Context, chosen: Sequence[Mapping[str, Any]]) -> str:
     return f"Deleted {len(doomed)}" + (f", {left} had gone or had found their record" if left else "")
 
 
+def _name(cpi: str, kind: str, cid: str, token: str) -> tuple[str, str, str, str]:
+    return (cpi, kind, cid, "" if cid else token)
+
+
 def _remove(ctx: Context, orphan: Orphan) -> None:
     cpi = ctx.cpi(orphan.cpi)
-    with translated(f"Deleting {orphan.kind} {orphan.cid}", orphan.cpi):
+    with translated(f"Deleting {orphan.kind} {orphan.cid or orphan.token}", orphan.cpi):
         ways: dict[str, Callable[[str], None]] = {
             "vm": cpi.delete_vm, "disk": cpi.delete_disk, "snapshot": cpi.delete_snapshot, "stemcell": cpi.delete_stemcell,
         }
@@ -137,7 +142,7 @@ def _remove(ctx: Context, orphan: Orphan) -> None:
             ways["network"] = cpi.delete_network
         if orphan.cid and orphan.kind in ways:
             ways[orphan.kind](orphan.cid)
-        elif orphan.cid and isinstance(cpi, contract.Remover):
+        elif isinstance(cpi, contract.Remover):
             cpi.remove(contract.Found(orphan.kind, orphan.cid, orphan.token, orphan.metadata))
         else:
             raise contract.NotSupported(

@@ -118,7 +118,8 @@ def test_orphans_go_only_after_a_yes(cli: Cli) -> None:
     assert [kind for kind, _ in cli.tasks.created] == ["cloud_orphans"]
     cli.answers = ["yes"]
     cli("orphans", "--cloud", "--remove")
-    assert cli.tasks.created[-1] == ("cloud_orphans", {"remove": [{"cpi": "east", "kind": "disk", "cid": "vol-1"}]})
+    assert cli.tasks.created[-1] == ("cloud_orphans", {"remove": [
+        {"cpi": "east", "kind": "disk", "cid": "vol-1", "token": "disk-1"}, {"cpi": "", "kind": "vm", "cid": "", "token": "vm-1"}]})
 
 
 def test_nothing_is_asked_when_there_is_nothing(cli: Cli) -> None:

@@ -122,6 +122,18 @@ def test_only_the_chosen_go_and_only_while_they_are_orphans(deployed: World) -> 
     assert (event.action, event.object_type, event.object_name) == ("delete", "orphan disk", chosen)
 
 
+def test_what_has_no_cid_is_forgotten_by_its_token(deployed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a CPI of BOSH has it whose answer was lost."""
+    lost = [contract.Found("vm", "", f"vm-{number}", {}, 1.0) for number in range(2)]
+    monkeypatch.setattr(deployed.cloud, "owned", lambda: lost)
+    monkeypatch.setattr(deployed.cloud, "remove", lost.remove, raising=False)
+    rows = listed(deployed)
+    assert [(row["cid"], row["token"]) for row in rows] == [("", "vm-0"), ("", "vm-1")]
+    monkeypatch.setattr(deployed.cloud, "remove", lambda found: lost.pop([item.token for item in lost].index(found.token)))
+    cloud_orphans.remove_orphans(deployed.context, rows[1:])
+    assert [row["token"] for row in listed(deployed)] == ["vm-0"]
+
+
 def test_machines_go_before_their_disks(deployed: World) -> None:
     disk = stray_disk(deployed)
     stemcell = deployed.store.stemcells.all()[0].cid

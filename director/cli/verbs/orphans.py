@@ -33,9 +33,11 @@ def command(session: Session, cloud: bool, cpi: str, remove: bool) -> None:
         return
     orphans = _of_clouds(session, cpi)
     if remove and orphans:
-        one = len(orphans) == 1
+        one, lost = len(orphans) == 1, sum(not row["cid"] for row in orphans)
+        if lost:
+            session.ui.line(f"{lost} without a CID can only be forgotten. Look in the cloud for the tag caisson-token before.", "warn")
         session.ui.confirm(f"Delete {'this' if one else f'these {len(orphans)}'} for ever, with all data on {'it' if one else 'them'}?")
-        chosen = [{key: row[key] for key in ("cpi", "kind", "cid")} for row in orphans if row["cid"]]
+        chosen = [{key: row[key] for key in ("cpi", "kind", "cid", "token")} for row in orphans]
         session.follow(session.client.remove_cloud_orphans(chosen))
 
 

@@ -23,6 +23,7 @@ from cpis.contract import (
     CpiError,
     DiskHint,
     DiskRequest,
+    Found,
     Invalid,
     Login,
     Network,
@@ -329,6 +330,10 @@ def test_a_creation_whose_answer_was_lost_is_not_repeated_and_not_forgotten(tmp_
     assert [(found.kind, found.cid, found.token) for found in again.owned()] == [("vm", "", "vm-1")]
     lost = [check for check in again.checks(Uses()) if check.ok is False]
     assert ["caisson-token=vm-1" in check.suggestion for check in lost] == [True]
+    with pytest.raises(NotSupported):
+        again.remove(Found("nic", "eni-1", "vm-1"))
+    again.remove(again.owned()[0])
+    assert not again.owned(), "somebody has looked"
 
 
 def test_tokens_outlive_the_director(tmp_path: Path) -> None:
