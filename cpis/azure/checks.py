@@ -144,7 +144,8 @@ class Checks:
                 f"application security group {item} of {owner}", "network", self._application_group, str(item), network)
 
     def _range(self, network: Network) -> str:
-        return str(self._networks.subnet(network).range)
+        found = self._networks.subnet(network)
+        return f"{found.range or 'without IPv4 addresses'} in {found.location}"
 
     def _security_group(self, security: Any, network: Network) -> str:
         return self._there(self._networks.security_group(security, network))

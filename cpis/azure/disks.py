@@ -76,6 +76,7 @@ class Disks:
         self._settings = arm.settings
         self._machines = machines
         self._one_machine = OnePerToken()
+        self._by_list = self._settings.stack
         self._location = ""
 
     def path(self, ref: Ref) -> str:
@@ -183,7 +184,7 @@ class Disks:
     def attach(self, vm: str, cid: str) -> DiskHint:
         """By `attachDetachDataDisks`, which adds to what there is: `attach_volume` sends a list read before, and loses what came between.
 
-        Where that does not exist (Azure Stack Hub) the list is read and sent under a lock.
+        Where that does not exist (Azure Stack Hub, and other old ones) the list is read and sent under a lock.
         """
         ref = self.ref(cid)
         path = self.path(ref)
@@ -222,11 +223,17 @@ class Disks:
 
     def _change(self, machine: Tree, what: str, *, attach: Mapping[str, Any] | None = None, detach: str = "") -> None:
         path = self._settings.id_of(VM, str(machine["name"]), split(str(machine["id"]))[0])
-        if not self._settings.stack:
+        if not self._by_list:
             more = [dict(attach, deleteOption="Detach")] if attach else []
             body: Tree = {"dataDisksToAttach": more} if more else {"dataDisksToDetach": [{"diskId": detach}]}
-            self._arm.post(f"{path}/attachDetachDataDisks", what, body)
-            return
+            try:
+                self._arm.post(f"{path}/attachDetachDataDisks", what, body)
+                return
+            except (NotFound, NotSupported):
+                # Was it the machine, the disk, or the action itself that does not exist?
+                machine = self._arm.get(path, f"machine {machine['name']}")
+                self._arm.get(str(attach["diskId"]) if attach else detach, what)
+                self._by_list = True
         disks = [item for item in machine["properties"]["storageProfile"].get("dataDisks") or []
                  if not same(str((item.get("managedDisk") or {}).get("id") or ""), detach)]
         if attach:

@@ -25,10 +25,10 @@ _HOLDER = re.compile(r"allocated to resource (/subscriptions/[^\s'\"]+/networkIn
 
 @dataclasses.dataclass(frozen=True)
 class Subnet:
-    """Where an interface goes. `location` is that of the virtual network, and so of the machine."""
+    """Where an interface goes. `location` is that of the virtual network, and so of the machine; `range` the first of IPv4."""
 
     id: str
-    range: IPv4Network
+    range: IPv4Network | None
     location: str
 
 
@@ -83,11 +83,9 @@ class Networks:
             vnet = self._vnet(path, name, fresh)
             subnets = {str(item["name"]).lower(): item for item in vnet["properties"].get("subnets") or []}
             if wanted.lower() in subnets:
-                inner = subnets[wanted.lower()]["properties"]
+                inner = subnets[wanted.lower()].get("properties") or {}
                 prefixes = [inner["addressPrefix"]] if inner.get("addressPrefix") else inner.get("addressPrefixes") or []
                 found = next((item for item in map(ip_network, prefixes) if isinstance(item, IPv4Network)), None)
-                if found is None:
-                    raise Invalid(f"the subnet '{wanted}' of '{name}' has no IPv4 addresses", resource=wanted)
                 return Subnet(f"{path}/subnets/{wanted}", found, str(vnet["location"]))
         known = ", ".join(sorted(subnets)) or "none"
         raise NotFound(
@@ -162,7 +160,10 @@ class Networks:
         security = _first(properties, network, "security_group") or self._settings.config.get("default_security_group")
         if security:
             body["properties"]["networkSecurityGroup"] = {"id": self.security_group(security, network)}
-        made = self._put_interface(path, what, body, network)["properties"]["ipConfigurations"][0]["properties"]
+        answer = self._put_interface(path, what, body, network)
+        if network.type == "manual":
+            return path, network.ip
+        made = answer["properties"]["ipConfigurations"][0]["properties"]
         if not made.get("privateIPAddress"):
             made = self._arm.get(path, what)["properties"]["ipConfigurations"][0]["properties"]
         return path, str(made["privateIPAddress"])
@@ -237,6 +238,8 @@ def answered(networks: Sequence[Network], subnets: Mapping[str, Subnet], address
     for network in networks:
         if network.type == "dynamic":
             whole = subnets[network.name].range
-            network = dataclasses.replace(network, ip=addresses[network.name], prefix_length=whole.prefixlen, gateway=str(whole[1]))
+            network = dataclasses.replace(network, ip=addresses[network.name])
+            if whole is not None:
+                network = dataclasses.replace(network, prefix_length=whole.prefixlen, gateway=str(whole[1]))
         result.append(network)
     return tuple(result)

@@ -20,7 +20,7 @@ from cpis.azure.driver import Driver, Trust, connected
 from cpis.azure.errors import answered
 from cpis.azure.names import DISK, GALLERY, IMAGE, checked, parts_of, ref_of, tags_of, upload_name
 from cpis.cloud.schema import Schema
-from cpis.contract import CpiError, Invalid, NotFound, Properties
+from cpis.contract import CpiError, Denied, Invalid, NotFound, NotSupported, Properties
 
 _GALLERY_VERSION = "1.0.0"
 _ACCESS_SECONDS = 24 * 3600
@@ -69,14 +69,18 @@ class Stemcells:
 
         def versions(driver: Driver) -> list[str]:
             return [str(name) for _, name in driver.ex_list_image_versions(path)]
+        known: list[str] | None = None
         try:
             known = self._arm.call(f"versions of the image {urn}", versions, family="list")
-        except NotFound as error:
-            raise NotFound(f"there is no image {urn} in {location}", resource=urn, kind="stemcell", code=error.code,
-                           suggestion=f"`az vm image list --all -l {location} -p {publisher}` lists those that there are.") from error
-        if wanted == "latest":
+        except (NotFound, NotSupported, Denied) as error:
+            if isinstance(error, NotFound) and "artifact" in error.message.lower():
+                raise NotFound(f"there is no image {urn} in {location}", resource=urn, kind="stemcell", code=error.code,
+                               suggestion=f"`az vm image list --all -l {location} -p {publisher}` lists those that there are.") from error
+            # Without the role for the subscription nobody may look, but machines can be made all the same.
+            log.warning("whether there is an image %s cannot be looked up: %s", urn, error)
+        if known is not None and wanted == "latest":
             wanted = max(known, key=_number, default="")
-        if wanted not in known:
+        if known is not None and wanted not in known:
             latest = ", ".join(sorted(known, key=_number)[-3:]) or "none"
             raise NotFound(f"the image {urn} has no version '{wanted}' in {location}", resource=urn, kind="stemcell",
                            suggestion=f"the latest are: {latest}.")

@@ -108,11 +108,13 @@ def test_taken_number_is_not_the_end(azure: AzureStandIn, cpi: AzureCpi, vm: Vm)
     assert cpi.attach_disk(vm.cid, disk) == DiskHint("/dev/disk/azure/scsi1/lun1", "1")
 
 
-def test_older_clouds_attach_by_the_whole_list(azure: AzureStandIn, clock: Time, vm: Vm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An Azure Stack Hub has no attachDetachDataDisks."""
+def test_older_clouds_attach_by_the_whole_list(azure: AzureStandIn, clock: Time, vm: Vm) -> None:
+    """Such as an Azure Stack Hub have no attachDetachDataDisks. That is seen once."""
     cpi = AzureCpi(azure.config, clock=clock.clock, sleep=clock.sleep)
-    monkeypatch.setattr(type(cpi._arm.settings), "stack", property(lambda self: True))
+    azure.store.faults.append(Fault("POST", "attachDetach", status=404, code="InvalidResourceType", message="no such action", times=99))
     disks = [cpi.create_disk(DiskRequest(f"disk-{number}", 1024)) for number in range(3)]
+    cpi.attach_disk(vm.cid, disks[0])
+    azure.forget_requests()
     with ThreadPoolExecutor(3) as pool:
         hints = list(pool.map(lambda disk: cpi.attach_disk(vm.cid, disk), disks))
     assert len({hint.lun for hint in hints}) == 3
@@ -120,6 +122,22 @@ def test_older_clouds_attach_by_the_whole_list(azure: AzureStandIn, clock: Time,
     assert set(cpi.get_disks(vm.cid)) == {disks[0], disks[2]}
     assert not any(path.endswith("attachDetachDataDisks") for _, path in azure.requests())
     cpi.close()
+
+
+def test_disk_that_goes_in_the_middle_is_not_found(azure: AzureStandIn, cpi: AzureCpi, vm: Vm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next one is attached as ever."""
+    first, second = (cpi.create_disk(DiskRequest(f"disk-{number}", 1024, vm_cid=vm.cid)) for number in (1, 2))
+    answer = azure.arm.routes.answer
+
+    def then_gone(method: str, path: str, *rest: Any) -> Any:
+        if method == "POST":
+            azure.store.drop(f"{DISKS}/disk-1")
+        return answer(method, path, *rest)
+    monkeypatch.setattr(azure.arm.routes, "answer", then_gone)
+    with pytest.raises(NotFound, match="disk-1"):
+        cpi.attach_disk(vm.cid, first)
+    cpi.attach_disk(vm.cid, second)
+    assert not any(method == "PATCH" for method, _ in azure.requests())
 
 
 def test_machine_takes_only_so_many_disks(azure: AzureStandIn, cpi: AzureCpi, vm: Vm) -> None:

@@ -241,8 +241,10 @@ def test_answer_of_another_form_is_an_error_of_the_contract(
         status, tree, operation = put(method, path, *rest)
         return (status, body if method in ("PUT", "GET") and "networkInterfaces" in path else tree, operation)
     monkeypatch.setattr(azure.arm.routes, "_resource", lies)
+    dynamic = azure.site().dynamic
+    assert dynamic is not None
     with pytest.raises(Unavailable):
-        cpi.create_vm(request(azure))
+        cpi.create_vm(request(azure, networks=dynamic(0)))
     assert not azure.resources()
 
 
@@ -254,15 +256,26 @@ def test_wrong_region_is_invalid(azure: AzureStandIn, clock: Time) -> None:
     cpi.close()
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "attachDetachDataDisks"), ("PATCH", "virtualMachines/vm-1$"), ("POST", "restart")])
-def test_machine_that_goes_in_the_middle_is_not_found(azure: AzureStandIn, cpi: AzureCpi, method: str, path: str) -> None:
+@pytest.mark.parametrize("call", ["attach_disk", "set_vm_metadata", "reboot_vm"])
+def test_machine_that_goes_in_the_middle_is_not_found(
+    azure: AzureStandIn, cpi: AzureCpi, monkeypatch: pytest.MonkeyPatch, call: str,
+) -> None:
+    """Somebody deletes it after it was looked at."""
     vm = cpi.create_vm(request(azure))
     disk = cpi.create_disk(DiskRequest("disk-1", 1024, vm_cid=vm.cid))
-    azure.store.faults.append(Fault(method, path, status=404, code="ResourceNotFound", message="it is gone"))
-    calls = {"POST": lambda: cpi.attach_disk(vm.cid, disk) if path.startswith("attach") else cpi.reboot_vm(vm.cid),
-             "PATCH": lambda: cpi.set_vm_metadata(vm.cid, {})}
-    with pytest.raises(NotFound, match="it is gone"):
-        calls[method]()
+    answer = azure.arm.routes.answer
+
+    def then_gone(method: str, path: str, *rest: Any) -> Any:
+        if method in ("POST", "PATCH"):
+            azure.store.drop(machine_path)
+        return answer(method, path, *rest)
+    machine_path = machine(azure)["id"]
+    monkeypatch.setattr(azure.arm.routes, "answer", then_gone)
+    calls = {"attach_disk": lambda: cpi.attach_disk(vm.cid, disk), "reboot_vm": lambda: cpi.reboot_vm(vm.cid),
+             "set_vm_metadata": lambda: cpi.set_vm_metadata(vm.cid, {})}
+    with pytest.raises(NotFound, match="vm-1"):
+        calls[call]()
+    assert not cpi.has_vm(vm.cid)
 
 
 def test_list_without_an_end_is_left(azure: AzureStandIn, cpi: AzureCpi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,15 @@ def test_wrong_stemcell_is_refused(azure: AzureStandIn, cpi: AzureCpi, propertie
     assert not azure.resources()
 
 
+@pytest.mark.parametrize(("status", "code"), [(403, "AuthorizationFailed"), (404, "ResourceNotFound")])
+def test_image_that_nobody_may_look_up_is_taken_on_trust(
+    azure: AzureStandIn, cpi: AzureCpi, caplog: pytest.LogCaptureFixture, status: int, code: str,
+) -> None:
+    azure.store.faults.append(Fault("GET", "versions", status=status, code=code, message="not for you"))
+    assert cpi.create_stemcell("", {"image": URN}, "stemcell-1") == "image:Debian:debian-12:12-gen2:latest"
+    assert "not for you" in caplog.text
+
+
 def test_others_words_about_a_stemcell_are_no_error(cpi: AzureCpi) -> None:
     assert cpi.create_stemcell("", {"image": URN, "boot_disk_something": 3, "infrastructure": "azure"}, "stemcell-1")
 
