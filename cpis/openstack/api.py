@@ -87,7 +87,9 @@ class Api:
     ) -> Result:
         def action(driver: OpenStackDriver) -> Result:
             answer = driver.connection_of(service).request(path, method=method, data=data or "", headers=dict(headers))
-            return read(_json(answer) if json else None)
+            if json or answer.body:
+                return read(_json(answer))
+            return read(None)
 
         return self.do(f"{_DAEMON[service]} {method} {path}", action, repeatable=repeatable, also=also)
 

@@ -36,6 +36,14 @@ class ServiceError(Exception):
         """The service's id of the request, by which its operator finds it in the logs."""
         return next((self.headers[name] for name in _REQUEST_IDS if self.headers.get(name)), "")
 
+    @property
+    def of_service(self) -> bool:
+        """False for a page of something in between: what it does not find says nothing of what the service has."""
+        try:
+            return isinstance(json.loads(self.body), Mapping)
+        except ValueError:
+            return "No image found with ID" in self.body  # older Glance answers with a page
+
     def read(self) -> tuple[str, str, float | None]:
         """(message, code, seconds to wait or None), from whichever form this service's errors have."""
         try:
@@ -88,6 +96,10 @@ class Explain:
         asked = wait if wait is not None else header
         common: dict[str, Any] = {"code": "401" if error.status == 401 else code or str(error.status), "request_id": error.request_id}
         kind = _kind(error.status, message, code)
+        if kind is NotFound and not error.of_service:
+            return Unavailable(
+                f"{text} (and this is no answer of the service)", code=faults.MALFORMED,
+                suggestion="Does a proxy answer in the cloud's place? Is the address in the service catalog right?")
         if kind is Quota:
             used, limit = _amounts(message)
             return Quota(text, **common, used=used, limit=limit, suggestion="Free something, or have the project's quota raised.")

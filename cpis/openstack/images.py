@@ -133,20 +133,20 @@ class Images:
         return cid + LIGHT
 
     def _upload(self, path: Path, properties: Mapping[str, Any], token: str) -> str:
-        told = lambda percent: self._progress(f"Uploading the image of {token}: {percent} %")  # noqa: E731
-        with opened(path, told) as (source, form):
+        with opened(path, lambda percent: None) as (_, form):
             if properties.get("disk_format", form) != form:
                 raise Invalid(f"the image in {path} is {form}, and disk_format says {properties['disk_format']}")
-            cid = self._announced(properties, token, form)
+        cid = self._announced(properties, token, form)
+        try:
+            self._send(cid, path, lambda percent: self._progress(f"Uploading the image of {token}: {percent} %"))
+            self._until_active(cid)
+        except CpiError as error:
             try:
-                self._send(cid, source)
-                self._until_active(cid)
-            except CpiError as error:
-                try:
-                    self.delete(cid)
-                except CpiError as second:
-                    error.message += f"; and the image {cid} could not be deleted: {second.message}"
-                raise
+                self.delete(cid)
+            except CpiError as second:
+                error.message += f"; and the image {cid} could not be deleted: {second.message}"
+                error.args = (error.message,)
+            raise
         return cid
 
     def _announced(self, properties: Mapping[str, Any], token: str, form: str) -> str:
@@ -165,18 +165,22 @@ class Images:
                 raise
             return found[0].id
 
-    def _send(self, cid: str, source: Source) -> None:
-        """Raw on the connection's own session: Libcloud turns bytes into JSON (TypeError), and would hold the image in memory."""
+    def _send(self, cid: str, path: Path, told: Callable[[int], None]) -> None:
+        """Raw on the connection's own session: Libcloud turns bytes into JSON (TypeError), and would hold the image in memory. A try after
+        a refusal begins with the file anew."""
         def action(driver: OpenStackDriver) -> None:
             connection = driver.connection_of("image")
             connection._populate_hosts_and_request_paths()
             session: requests.Session = connection.connection.session
-            answer = session.put(
-                f"{driver.session.address('image')}/v2/images/{cid}/file", data=source, verify=connection.connection.verification,
-                headers={"X-Auth-Token": connection.auth_token, "Content-Type": "application/octet-stream"},
-                timeout=driver.account.timeout_seconds, allow_redirects=False)
-            if answer.status_code != 204:
+            with opened(path, told) as (source, _):
+                answer = session.put(
+                    f"{driver.session.address('image')}/v2/images/{cid}/file", data=source, verify=connection.connection.verification,
+                    headers={"X-Auth-Token": connection.auth_token, "Content-Type": "application/octet-stream"},
+                    timeout=driver.account.timeout_seconds, allow_redirects=False)
+            if answer.status_code >= 400:
                 raise ServiceError(answer.status_code, answer.text, answer.headers)
+            if answer.status_code != 204:
+                raise TypeError(f"an upload is not answered with status {answer.status_code}")
 
         self._api.do(f"glance PUT /v2/images/{cid}/file", action, repeatable=False, also=None)
 

@@ -66,7 +66,7 @@ class Servers:
     def delete(self, cid: str) -> None:
         """Waits until it is gone; gone before is success. Raises CpiError when Nova cannot delete it."""
         try:
-            self._api.do(f"nova DELETE /servers/{cid}", lambda driver: driver.destroy_node(driver.node(cid)))
+            self._api.do(f"nova DELETE /servers/{cid}", lambda driver: _accepted(driver.destroy_node(driver.node(cid))))
         except NotFound:
             return
         errors_seen = 0
@@ -85,12 +85,12 @@ class Servers:
         wait_for(f"machine {cid} to be gone", look, **self._timing)
 
     def start(self, cid: str) -> None:
-        self._api.do(f"nova start {cid}", lambda driver: driver.start_node(driver.node(cid)))
+        self._api.do(f"nova start {cid}", lambda driver: _accepted(driver.start_node(driver.node(cid))))
 
     def reboot(self, cid: str, *, hard: bool) -> None:
-        def action(driver: OpenStackDriver) -> bool:
+        def action(driver: OpenStackDriver) -> None:
             call = driver.ex_hard_reboot_node if hard else driver.ex_soft_reboot_node
-            return bool(call(driver.node(cid)))
+            _accepted(call(driver.node(cid)))
 
         self._api.do(f"nova reboot {cid}", action)
 
@@ -103,8 +103,10 @@ class Servers:
         self._api.send("PUT", "compute", f"/servers/{cid}/metadata", {"metadata": dict(metadata)})
 
     def attach(self, cid: str, volume: str) -> None:
-        self._api.do(f"nova attach {volume} to {cid}", lambda driver: driver.connection.request(
-            f"/servers/{cid}/os-volume_attachments", method="POST", data={"volumeAttachment": {"volumeId": volume}}), repeatable=False)
+        """Raw: Libcloud's attach_volume takes whatever is answered for success."""
+        self._api.create(
+            "compute", f"/servers/{cid}/os-volume_attachments", {"volumeAttachment": {"volumeId": volume}},
+            lambda answer: take(answer, "volumeAttachment", dict))
 
     def detach(self, cid: str, volume: str) -> None:
         """Raw: Libcloud's detach_volume looks at attachments that it was given, and does nothing, in silence, without any."""
@@ -113,6 +115,12 @@ class Servers:
     def wait(self, what: str, look: Callable[[], Any]) -> Any:
         """As `cpis.cloud.waiting.wait_for`, with the CPI's deadline and pace."""
         return wait_for(what, look, **self._timing)
+
+
+def _accepted(answer: bool) -> None:
+    """Libcloud answers False for any status that is not the usual one: something else answered in Nova's place."""
+    if not answer:
+        raise TypeError("the request is not answered as Nova does")
 
 
 def _port_free_soon(error: CpiError) -> bool:

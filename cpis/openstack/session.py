@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from cpis.cloud import faults
-from cpis.contract import CpiError, Denied, Invalid, Unavailable
+from cpis.contract import Conflict, CpiError, Denied, Invalid, NotFound, Unavailable
 from cpis.openstack.account import Account
 
 _EARLIER_SECONDS = 60.0
@@ -94,6 +94,11 @@ class Session:
                 found.code = faults.NOT_SENT
             elif isinstance(found, Denied):
                 found.code = "credentials"
+            elif isinstance(found, NotFound | Conflict):
+                # Keystone's word for an application credential that is gone is 404; it must not pass for a machine that is not there.
+                found = Denied(
+                    found.message, code="credentials", request_id=found.request_id,
+                    suggestion="Does the application credential still exist? Is auth_url the address of Keystone?")
             raise found from None  # the cause's text may have the request's body, with the password
 
     def _read(self, token: str, answer: Mapping[str, Any]) -> Login:

@@ -244,6 +244,10 @@ def _delete_server(fake: FakeServices, cid: str, body: object) -> None:
     del fake.kept["servers"][cid]
 
 
+def _act_server(fake: FakeServices, cid: str, body: Tree) -> None:
+    fake.get("servers", cid)["status"] = "ACTIVE"
+
+
 def _ports(fake: FakeServices, query: Mapping[str, str]) -> object:
     def fits(port: Tree) -> bool:
         address = query.get("fixed_ips", "").removeprefix("ip_address=")
@@ -438,7 +442,7 @@ ROUTES: list[tuple[str, str, Callable[..., object]]] = [
     ("GET", "/compute/flavors/detail", _flavors), ("GET", "/compute/servers/detail", _servers), ("GET", f"/compute/servers/{_ID}", _server),
     ("POST", "/compute/servers", _create_server), ("DELETE", f"/compute/servers/{_ID}", _delete_server),
     ("PUT", f"/compute/servers/{_ID}/metadata", _set_metadata("servers")), ("PUT", f"/compute/servers/{_ID}", _rename),
-    ("POST", f"/compute/servers/{_ID}/os-volume_attachments", _attach),
+    ("POST", f"/compute/servers/{_ID}/os-volume_attachments", _attach), ("POST", f"/compute/servers/{_ID}/action", _act_server),
     ("DELETE", f"/compute/servers/{_ID}/os-volume_attachments/{_ID}", _detach),
     ("GET", "/compute/os-server-groups", _simple("server_groups")), ("POST", "/compute/os-server-groups", _groups),
     ("GET", f"/compute/os-server-groups/{_ID}", _one("server_groups", "server_group")),
@@ -479,7 +483,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         status, tree, headers = answer
         text = tree if isinstance(tree, bytes) else b"" if tree is None else json.dumps(tree).encode()
-        status = 204 if status == 200 and not text else status
+        if status == 200 and not text:
+            status = 202 if self.path.endswith("/action") else 204
         self.send_response_only(status)
         for name, value in {"Content-Type": "text/html" if isinstance(tree, bytes) else "application/json", **headers}.items():
             self.send_header(name, value)

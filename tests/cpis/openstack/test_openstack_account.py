@@ -221,6 +221,8 @@ def test_a_refused_token_is_forgotten_once(keystone: Keystone) -> None:
     ("failure", "kind", "code"),
     [(ServiceError(401, json.dumps({"error": {"message": "The request you have made requires authentication."}}), {}), Denied,
       "credentials"),
+     (ServiceError(404, json.dumps({"error": {"message": "Could not find Application Credential: c."}}), {}), Denied, "credentials"),
+     (ServiceError(404, "<html>nginx</html>", {}), Unavailable, faults.NOT_SENT),
      (ServiceError(503, "<html>busy</html>", {}), Unavailable, faults.NOT_SENT), (KeyError("token"), Unavailable, faults.NOT_SENT)],
 )
 def test_failed_logins(keystone: Keystone, failure: Exception, kind: type[CpiError], code: str) -> None:

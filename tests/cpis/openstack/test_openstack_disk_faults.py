@@ -327,6 +327,13 @@ def test_an_upload_that_breaks_leaves_nothing(services: FakeServices, cpi: OpenS
     assert services.kept["images"].keys() == {cpi.create_stemcell(str(path), {}, STEMCELL)}
 
 
+def test_an_upload_that_is_refused_for_the_rate_begins_anew(services: FakeServices, cpi: OpenStackCpi, tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(RAW)
+    services.faults = [Fault("PUT /image", answer=(429, b"slow down", {"Retry-After": "3"}), times=2)]
+    assert services.uploaded == {cpi.create_stemcell(str(path), {}, STEMCELL): RAW}
+
+
 def test_half_an_image_of_a_director_that_died(services: FakeServices, cpi: OpenStackCpi, tmp_path: Path) -> None:
     """Row 28."""
     path = tmp_path / "image"

@@ -48,6 +48,8 @@ ROWS: list[tuple[int, object, type[CpiError], dict[str, str]]] = [
     # Octavia's form, from its API reference.
     (409, {"faultcode": "Client", "faultstring": "Load Balancer lb is immutable and cannot be updated.", "debuginfo": None}, Conflict, {}),
     # Bodies of other forms: proxies, and answers that were cut off.
+    (404, "<html><head><title>404 Not Found</title></head><body>nginx</body></html>", Unavailable, {"code": "malformed"}),
+    (404, "<html><body>404 Not Found: No image found with ID i</body></html>", NotFound, {}), (404, "", Unavailable, {}),
     (400, [1, 2], Invalid, {}), (500, {"error": None}, Unavailable, {}), (404, {"a": 5}, NotFound, {}), (400, '{"badReq', Invalid, {}),
 ]
 
@@ -60,7 +62,7 @@ def refused(status: int, body: object, headers: dict[str, str] | None = None) ->
 def test_refusals(status: int, body: object, kind: type[CpiError], fields: dict[str, str]) -> None:
     error = Explain()("x", refused(status, body, {"X-Openstack-Request-Id": "req-1"}))
     assert type(error) is kind
-    assert error.request_id == "req-1"
+    assert error.request_id == ("" if error.code == "malformed" else "req-1")
     assert error.message.startswith("x: ")
     for name, value in fields.items():
         assert getattr(error, name) == value

@@ -85,6 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         finally:
             connection.close()
+        try:
+            self._send_answer(answer, content)
+        except ConnectionError:  # the client gave up waiting
+            self.close_connection = True
+
+    def _send_answer(self, answer: http.client.HTTPResponse, content: bytes) -> None:
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.getheaders():
             if name.lower() not in _HOP_BY_HOP:

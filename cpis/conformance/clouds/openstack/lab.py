@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,8 @@ class Lab:
         self._daemons = daemons
         self._front = Front({name: getattr(layout.ports, name) for name in _SERVICES}, latency)
         self._login = _login()
+        self._lock = threading.Lock()
+        self._api: seed.Api | None = None
 
     def __enter__(self) -> Lab:
         return self
@@ -170,7 +173,10 @@ class Lab:
 
     def resources(self) -> Sequence[tuple[str, str]]:
         """Of the project: servers, ports of servers, volumes, snapshots, server groups; images beyond the one it began with."""
-        with contextlib.closing(self.demo()) as api:
+        with self._lock:
+            if self._api is None:
+                self._api = self.demo()
+            api = self._api
             found = [("vm", entry["id"]) for entry in api("GET", "nova", "/servers")["servers"]]
             found += [("group", entry["id"]) for entry in api("GET", "nova", "/os-server-groups")["server_groups"]]
             found += [
@@ -196,6 +202,8 @@ class Lab:
         return seed.Api(self.layout, "demo", "demo")
 
     def close(self) -> None:
+        if self._api is not None:
+            self._api.close()
         self._front.close()
         self._daemons.close()
         shutil.rmtree(self.layout.home, ignore_errors=True)

@@ -24,6 +24,10 @@ FLAVORS = (
     ("m1.huge", 4096, 4096, 40),  # no host has so many cores: for "No valid host"
 )
 
+# So that twenty machines fit, and that nothing but hypervisors is too small for the largest flavor.
+QUOTA_COMPUTE = {"instances": 100, "cores": -1, "ram": -1}
+QUOTA_VOLUMES = {"volumes": 100, "snapshots": 100, "gigabytes": 1000}
+
 _NAMES = {"keystone": "identity", "nova": "compute", "neutron": "network", "glance": "image", "placement": "placement",
           "cinder": "volumev3"}
 _PATHS = {"keystone": "/v3", "nova": "/v2.1", "cinder": "/v3/%(project_id)s"}
@@ -130,6 +134,8 @@ def resources(layout: Layout) -> Seeded:
     aggregate = api("POST", "nova", "/os-aggregates", {"aggregate": {"name": "second", "availability_zone": SECOND_ZONE}})["aggregate"]
     api("POST", "nova", f"/os-aggregates/{aggregate['id']}/action", {"add_host": {"host": SECOND_HOST}})
     demo = next(entry["id"] for entry in api("GET", "keystone", "/v3/projects?name=demo")["projects"])
+    api("PUT", "nova", f"/os-quota-sets/{demo}", {"quota_set": QUOTA_COMPUTE})
+    api("PUT", "cinder", f"/os-quota-sets/{demo}", {"quota_set": QUOTA_VOLUMES})
     network, subnet = _network(api, demo, "private", SUBNET)
     second, _ = _network(api, demo, "second", SECOND_SUBNET)
     public, _ = _network(api, None, "public", PUBLIC)

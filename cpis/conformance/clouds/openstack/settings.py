@@ -91,7 +91,8 @@ def _keystone(layout: Layout) -> Sections:
         "token": {"provider": "fernet"},
         "fernet_tokens": {"key_repository": layout.state / "fernet"},
         "credential": {"key_repository": layout.state / "cred"},
-        "cache": {"enabled": False},
+        # In its one process's memory. Keystone validates a token for each request of each service: it is what limits the whole.
+        "cache": {"enabled": True, "backend": "dogpile.cache.memory"},
         "identity": {"password_hash_algorithm": "bcrypt", "password_hash_rounds": 4},
     }
 
