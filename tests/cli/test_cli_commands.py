@@ -36,6 +36,17 @@ def test_help_lists_commands_without_importing_them(offline: Cli) -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[] True\n"
 
 
+def test_a_deploy_starts_without_the_planner_and_without_httpxs_own_command_line() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, director.cli.verbs.deploy; from director.cli.client import Endpoint, connect; connect(Endpoint('localhost', 1));"
+        "print('httpx' in sys.modules, [name for name in ('director.plan', 'director.release.create', 'pygments') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True []\n"
+
+
 def test_help_as_a_command(offline: Cli) -> None:
     assert offline.ok("help").out.splitlines()[:20] == offline.ok("--help").out.splitlines()[:20]
     assert "Usage: caisson deploy [OPTIONS] [PATH]" in offline.ok("help", "deploy").out
