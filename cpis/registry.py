@@ -12,16 +12,16 @@ from cpis.contract import Cpi, Invalid
 
 # A class takes its configuration as the only argument.
 TABLE: Mapping[str, str] = {
+    "aws": "cpis.aws:AwsCpi",
     "azure": "cpis.azure:AzureCpi",
     "fake": "cpis.fake:FakeCpi",
     "gcp": "cpis.gcp:GcpCpi",
     "local": "cpis.local:LocalCpi",
-    "process": "cpis.process:ProcessCpi",
-    "aws": "cpis.aws:AwsCpi",
-    "vsphere": "cpis.vsphere:VsphereCpi",
     "openstack": "cpis.openstack:OpenStackCpi",
+    "played": "cpis.conformance.bodies:PlayedCpi",
+    "process": "cpis.process:ProcessCpi",
+    "vsphere": "cpis.vsphere:VsphereCpi",
 }
-
 
 # Packages that bring a CPI name it in this group of their entry points: `aix = their.module:AixCpi`.
 ENTRY_POINTS = "caisson.cpis"

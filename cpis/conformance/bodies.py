@@ -1,8 +1,8 @@
 """Bodies for machines of a cloud that boots nothing: a CPI that makes each machine in the cloud and again on this computer.
 
 A deployment through it exercises the cloud's CPI in all that a director asks of one, while SSH, disks and processes are real: those of
-machines of the local CPI, which have the addresses that the cloud gave. CIDs are the cloud's. Tests and rehearsals make it known to a
-director as a CPI type by the entry point group `caisson.cpis` (see `cpis.registry`).
+machines of the local CPI, which have the addresses that the cloud gave. CIDs are the cloud's. Rehearsals name it in a CPI config by its
+type, `played`.
 """
 
 from __future__ import annotations

@@ -15,25 +15,25 @@ from cpis.registry import load
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package that brings a CPI."""
-    folder = tmp_path / "played-1.dist-info"
+    folder = tmp_path / "theirs-1.dist-info"
     folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: played\nVersion: 1\n")
-    (folder / "entry_points.txt").write_text("[caisson.cpis]\nplayed = cpis.conformance.bodies:PlayedCpi\n")
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text("[caisson.cpis]\ntheirs = cpis.conformance.bodies:PlayedCpi\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
 
 @pytest.mark.usefixtures("package")
 def test_a_package_brings_a_cpi(tmp_path: Path) -> None:
     config = {"cloud": "fake", "properties": {}, "state_dir": str(tmp_path / "state"), "director": "me"}
-    assert isinstance(load("played", config), PlayedCpi)
+    assert isinstance(load("theirs", config), PlayedCpi)
     with pytest.raises(Invalid) as caught:
-        load("palyed", {})
-    assert caught.value.suggestion == "Did you mean 'played'?"
+        load("theris", {})
+    assert caught.value.suggestion == "Did you mean 'theirs'?"
 
 
 def test_without_the_package_there_is_none() -> None:
-    with pytest.raises(Invalid, match="there is no CPI 'played'"):
-        load("played", {})
+    with pytest.raises(Invalid, match="there is no CPI 'theirs'"):
+        load("theirs", {})
 
 
 def test_wrong_settings_are_told(tmp_path: Path) -> None:

@@ -39,13 +39,8 @@ def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def site(make_site: Any, cloud: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A director whose machines are in that cloud. The CPI with bodies comes to it as one of a package would."""
-    package = tmp_path / "site/played-1.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: played\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[caisson.cpis]\nplayed = cpis.conformance.bodies:PlayedCpi\n")
-    monkeypatch.setenv("PYTHONPATH", f"{package.parent}:{ROOT}")
+def site(make_site: Any, cloud: StandIn) -> Iterator[Site]:
+    """A director whose machines are in that cloud."""
     site: Site = make_site()
     site.director.start()
     known = cloud.site()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,7 @@ _FINDINGS = ("Cloud", "Topic", "Need", "State", "What", "What to do")
     "caisson portability app.yml --cloud-config openstack=lab/cloud.yml --cloud-config local=here.yml --html report.html",
     "caisson portability app.yml --cloud-config aws.yml -l aws-vars.yml --json",
     "caisson portability app.yml --cloud-config aws.yml --cloud-config azure.yml --live cpis.yml -l secrets.yml",
+    "caisson portability app.yml --cloud-config aws.yml --cloud-config local.yml --run --release releases/app --errand smoke-tests",
 ))
 @click.argument("manifest", metavar="MANIFEST")
 @click.option("--cloud-config", "configs", multiple=True, required=True, metavar="[CPI=]PATH",
@@ -37,9 +38,17 @@ _FINDINGS = ("Cloud", "Topic", "Need", "State", "What", "What to do")
 @click.option("--report", "document", default="", metavar="FILE", help="Write the report as JSON")
 @click.option("--live", default="", metavar="CPI_CONFIG",
               help="Ask the clouds, too: quotas left, images, networks, permissions; credentials are those of this CPI config")
+@click.option("--run", "rehearsing", is_flag=True,
+              help="Deploy on each in turn, too: here, on what stands in for the cloud, and compare what came out")
+@click.option("--release", "releases", multiple=True, metavar="PATH",
+              help="With --run: a release to upload, an archive or a folder, or a folder of release folders")
+@click.option("--runtime-config", "runtime_configs", multiple=True, metavar="PATH",
+              help="With --run: a runtime config; ((NAME_version)) is the version of the release NAME")
+@click.option("--errand", "errands", multiple=True, metavar="NAME", help="With --run: an errand to run after the deploy")
 @click.option("--strict", is_flag=True, help="Differences, and what only the cloud knows, count as failures")
 def command(
     session: Session, manifest: str, configs: tuple[str, ...], details: bool, page: str, document: str, live: str,
+    rehearsing: bool, releases: tuple[str, ...], runtime_configs: tuple[str, ...], errands: tuple[str, ...],
     strict: bool, sources: templates.Sources,
 ) -> int:
     """Show what a deployment needs, and whether each cloud config gives it. No cloud is touched, unless --live says so.
@@ -64,7 +73,48 @@ def command(
         _write(document, json.dumps(written.to_json(report), indent=2) + "\n")
     _show(session, report, details)
     bad = {"missing", "differs", "unknown"} if strict else {"missing"}
-    return 1 if any(row.state in bad for row in report.rows) else 0
+    failed = any(row.state in bad for row in report.rows)
+    if rehearsing:
+        from director.cli.rehearsing import releases_in
+
+        extras = {"releases": releases_in(releases), "runtime_configs": runtime_configs, "errands": errands}
+        trees = [templates.evaluate(_named(text)[2], _values(sources)).tree for text in configs]
+        failed = not _rehearse(session, templates.evaluate(manifest, sources), list(zip(offers[1], trees, strict=True)), extras) or failed
+    return 1 if failed else 0
+
+
+def _rehearse(
+    session: Session, manifest: templates.Evaluated, offers: list[tuple[Offer, Any]], extras: dict[str, tuple[str, ...]],
+) -> bool:
+    """Deploy on each, show what came out; whether it is the same everywhere."""
+    from director.cli.rehearsing import Part, ending_in_order, rehearse
+    from director.cli.tables import Cell, Table
+
+    name = offers[0][0].manifest.name if offers[0][0].manifest else ""
+    systems = [item.get("os") or item.get("name") for item in manifest.tree.get("stemcells") or () if isinstance(item, dict)]
+    part = Part(name or str(manifest.tree["name"]), manifest.text, str(systems[0]) if systems else "linux", **extras)
+    with ending_in_order():
+        came = [rehearse(offer, tree, part, session.ui.line) for offer, tree in offers if offer.manifest is not None]
+    tried = [item for item in came if not item.absent and not item.failed]
+    rows = []
+    for fact in dict.fromkeys(fact for item in tried for fact in item.facts()):
+        counts = [item.facts().count(fact) for item in tried]
+        rows.append((fact, *(Cell(str(count), "" if count == max(counts) else "bad") for count in counts)))
+    if tried:
+        session.ui.table(Table("rehearsal", ("What came out", *(item.label for item in tried)), tuple(rows), fill_first=False))
+    for item in came:
+        told = item.absent or item.failed or ", ".join(item.left)
+        state = "not tried" if item.absent else "failed" if item.failed else "left behind" if item.left else "deployed and deleted"
+        look = "warn" if item.absent else "bad" if item.failed or item.left else "good"
+        session.ui.line(f"{item.label}: {state} in {item.seconds:.0f} s{f': {told}' if told else ''}", look)
+    same = len({tuple(item.facts()) for item in tried}) <= 1
+    session.ui.line("The same came out everywhere" if same else "Not the same came out everywhere", "good" if same else "bad")
+    return same and not any(item.failed or item.left for item in came)
+
+
+def _values(sources: templates.Sources) -> templates.Sources:
+    """What fills cloud configs: variables, and no ops files."""
+    return templates.Sources(sources.values, sources.value_files, sources.files, sources.prefixes)
 
 
 def _read(manifest: str, configs: tuple[str, ...], sources: templates.Sources) -> tuple[str, list[Offer]]:
@@ -74,7 +124,7 @@ def _read(manifest: str, configs: tuple[str, ...], sources: templates.Sources) -
     from director.portability.offer import Offer
 
     deployment = templates.evaluate(manifest, sources)
-    values = templates.Sources(sources.values, sources.value_files, sources.files, sources.prefixes)
+    values = _values(sources)
     offers: list[Offer] = []
     for text in configs:
         cpi, label, path = _named(text)

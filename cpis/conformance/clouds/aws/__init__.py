@@ -34,6 +34,8 @@ azs:
   cloud_properties: {{availability_zone: {region}a}}
 - name: z2
   cloud_properties: {{availability_zone: {region}b}}
+- name: z3
+  cloud_properties: {{availability_zone: {region}c}}
 vm_types:
 - name: small
   cloud_properties: {{instance_type: t3.small}}
@@ -64,6 +66,12 @@ networks:
     reserved: [10.244.17.2-10.244.17.9]
     static: [10.244.17.10-10.244.17.59]
     cloud_properties: {{subnet: {subnets[b]}}}
+  - range: 10.244.18.0/24
+    gateway: 10.244.18.1
+    azs: [z3]
+    reserved: [10.244.18.2-10.244.18.9]
+    static: [10.244.18.10-10.244.18.59]
+    cloud_properties: {{subnet: {subnets[c]}}}
 compilation:
   workers: 2
   az: z1
