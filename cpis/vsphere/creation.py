@@ -21,10 +21,10 @@ from cpis.cloud.tags import clean
 from cpis.cloud.waiting import wait_for
 from cpis.contract import Conflict, CpiError, DiskHint, Invalid, Network, NoCapacity, NotFound, Unavailable, Vm, VmRequest
 from cpis.vsphere import config as configuration
-from cpis.vsphere import guest, hardware
+from cpis.vsphere import guest, hardware, iso
 from cpis.vsphere.config import Config
-from cpis.vsphere.inventory import Inventory, Net, Start, collect, traverse
-from cpis.vsphere.machines import RULES, Machine, Machines
+from cpis.vsphere.inventory import Inventory, Net, Start, collect, read, traverse
+from cpis.vsphere.machines import RULES, SETTINGS, Machine, Machines
 from cpis.vsphere.marks import Marks, instance_uuid, options, shape
 from cpis.vsphere.placement import Placement, Spot
 from cpis.vsphere.policies import Policies
@@ -265,7 +265,8 @@ class Creation:
         if spot is None and cluster is not None:
             place = next((one for one in self._config.places_of(plan.values) if self._inventory.cluster(one.cluster) == cluster), None)
             spot = Spot(place, cluster, None, None) if place else None  # type: ignore[arg-type]
-        spec = vim.vm.ConfigSpec(extraConfig=options(guest.data(plan.cid, plan.request.login, plan.networks, macs)))
+        told = options(guest.data(plan.cid, plan.request.login, plan.networks, macs))
+        spec = vim.vm.ConfigSpec(extraConfig=told, deviceChange=self._disc(plan, machine, macs))
         run(self._session, f"options of {plan.cid}", lambda: ref.ReconfigVM_Task(spec))
         if plan.values.get("upgrade_hw_version", self._config.values["upgrade_hw_version"]):
             self._upgrade(plan.cid, ref)
@@ -275,6 +276,18 @@ class Creation:
             self._tagging.attach(ref, plan.values["tags"])
         self._machines.power_on(plan.cid, ref)
         return self._answer(plan, machine)
+
+    def _disc(self, plan: Plan, machine: Machine, macs: Sequence[str]) -> list[Any]:
+        """For a BOSH agent, which looks for its settings on the CD-ROM: the changes that put them there."""
+        settings = plan.request.login.agent_settings
+        if not settings:
+            return []
+        path = str(read(self._session, machine.ref, "config.files.vmPathName")["config.files.vmPathName"])
+        folder = path.rpartition("/")[0]
+        store, _, directory = folder.removeprefix("[").partition("] ")
+        image = iso.image("env", guest.with_macs(settings, plan.networks, macs).encode())
+        self._session.put_file(self._inventory.datacenter, store, f"{directory}/{SETTINGS}", image)
+        return hardware.disc(machine.devices, f"{folder}/{SETTINGS}")
 
     def _upgrade(self, cid: str, ref: Any) -> None:
         version = f"vmx-{self._config.values['default_hw_version']}"

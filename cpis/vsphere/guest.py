@@ -23,7 +23,7 @@ LIMIT_BYTES = 65_536
 def data(cid: str, login: Login, networks: Sequence[Network], macs: Sequence[str]) -> dict[str, str]:
     """The options for a machine whose NICs are on `networks` in this order, with these MAC addresses. Raises Invalid when too long."""
     if login.agent_settings:
-        user = base64.b64encode(_with_macs(login.agent_settings, networks, macs).encode()).decode()
+        user = base64.b64encode(with_macs(login.agent_settings, networks, macs).encode()).decode()
         encoding = "base64"
     else:
         user = _packed(cloud_config(login, cid))
@@ -40,7 +40,7 @@ def data(cid: str, login: Login, networks: Sequence[Network], macs: Sequence[str
     }
 
 
-def _with_macs(settings: str, networks: Sequence[Network], macs: Sequence[str]) -> str:
+def with_macs(settings: str, networks: Sequence[Network], macs: Sequence[str]) -> str:
     """Settings of a BOSH agent with the MAC of each network, by which it finds its interface."""
     tree = json.loads(settings)
     for network, mac in zip(networks, macs, strict=True):

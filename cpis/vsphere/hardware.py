@@ -17,6 +17,7 @@ _CONTROLLERS = {
     "paravirtual": Device.ParaVirtualSCSIController, "lsilogic": Device.VirtualLsiLogicController,
     "buslogic": Device.VirtualBusLogicController,
 }
+_DRIVES = ((Device.VirtualIDEController, 2), (Device.VirtualAHCIController, 30))
 _OWN_UNIT = 7
 _UNITS = 16
 _FIRST_KEY = -101
@@ -135,6 +136,35 @@ def new_nics(slots: Slots, networks: Sequence[Net]) -> list[Any]:
         change(Device.VirtualVmxnet3(key=slots.key(), backing=net.backing, addressType="generated", connectable=connected))
         for net in networks
     ]
+
+
+def disc(devices: Iterable[Any], path: str) -> list[Any]:
+    """The changes that put this image into the machine's CD-ROM drive, which is added when there is none."""
+    known = list(devices)
+    connected = Device.VirtualDevice.ConnectInfo(startConnected=True, connected=True, allowGuestControl=True)
+    backing = Device.VirtualCdrom.IsoBackingInfo(fileName=path)
+    drive = next((device for device in known if isinstance(device, Device.VirtualCdrom)), None)
+    if drive is not None:
+        return [change(Device.VirtualCdrom(
+            key=drive.key, controllerKey=drive.controllerKey, unitNumber=drive.unitNumber, backing=backing, connectable=connected,
+            deviceInfo=drive.deviceInfo), "edit")]
+    taken = {(device.controllerKey, device.unitNumber) for device in known}
+    for controller in known:
+        for unit in range(next((units for kind, units in _DRIVES if isinstance(controller, kind)), 0)):
+            if (controller.key, unit) not in taken:
+                return [change(_drive(controller.key, unit, backing, connected))]
+    added = Device.VirtualAHCIController(key=_FIRST_KEY, busNumber=0)
+    return [change(added), change(_drive(added.key, 0, backing, connected))]
+
+
+def _drive(controller: int, unit: int, backing: Any, connected: Any) -> Any:
+    return Device.VirtualCdrom(key=_FIRST_KEY - 1, controllerKey=controller, unitNumber=unit, backing=backing, connectable=connected)
+
+
+def images(devices: Iterable[Any]) -> list[str]:
+    """The datastore paths of images in the machine's CD-ROM drives."""
+    backings = [device.backing for device in devices if isinstance(device, Device.VirtualCdrom)]
+    return [backing.fileName for backing in backings if isinstance(backing, Device.VirtualCdrom.IsoBackingInfo)]
 
 
 def macs(devices: Iterable[Any], count: int) -> list[str]:

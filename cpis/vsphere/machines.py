@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pyVmomi import vim
@@ -25,6 +26,8 @@ from cpis.vsphere.tasks import run
 
 # extraConfig takes long values; vCenter's custom fields are for people, so that only BOSH's own keys become some.
 RULES = Rules(max_count=100, max_key=128, max_value=255)
+SETTINGS = "env.iso"
+"""The CD image with the settings of a BOSH agent, among the machine's files."""
 FIELDS = tuple(key for key in FORCED if not key.startswith("caisson-"))
 _PATHS = ("config.hardware.device", "config.extraConfig", "runtime.powerState", "guest.toolsRunningStatus")
 
@@ -196,6 +199,11 @@ class Machines:
             self.power_off(machine.cid, machine.ref)
         if machine.persistent:  # before all else: deleting a machine deletes the files of its disks
             self.detach(machine, machine.persistent)
+        for path in hardware.images(machine.devices):
+            if path.endswith(f"/{SETTINGS}"):  # vCenter does not count it among the machine's files
+                manager, datacenter = self._session.content.fileManager, self._inventory.now().ref
+                with contextlib.suppress(NotFound):
+                    run(self._session, f"deletion of {path}", partial(manager.DeleteDatastoreFile_Task, path, datacenter))
         with contextlib.suppress(NotFound):
             run(self._session, f"deletion of {machine.cid}", machine.ref.Destroy_Task)
         if machine.marks.rules:

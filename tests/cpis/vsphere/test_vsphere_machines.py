@@ -12,7 +12,7 @@ from pyVmomi import vim
 
 from cpis.conformance.clouds.vsphere import VsphereStandIn
 from cpis.contract import CpiError, Invalid, NotFound, NotSupported, VmRequest
-from cpis.vsphere import VsphereCpi
+from cpis.vsphere import VsphereCpi, hardware, iso
 from cpis.vsphere.inventory import read
 from tests.cpis.vsphere.test_vsphere_config import unpacked
 from tests.cpis.vsphere.tools import HUSH, another, clone_spec, facts, intercepted, options, passed, with_properties
@@ -326,3 +326,50 @@ def test_networks_that_vsphere_has_not(cpi: VsphereCpi, request_: VmRequest) -> 
 
 def _there(cpi: VsphereCpi, path: str) -> bool:
     return cpi._inventory.find(f"vm/{path}") is not None
+
+
+def test_a_bosh_agent_finds_its_settings_on_the_cd_rom(vcenter: VsphereStandIn, cpi: VsphereCpi, request_: VmRequest) -> None:
+    """Section 10.1, "Agent env". The image goes with the machine."""
+    settings = json.dumps({"agent_id": "a", "networks": {"default": {"ip": request_.networks[0].ip}}, "mbus": HUSH})
+    login = dataclasses.replace(request_.login, agent_settings=settings)
+    vm = cpi.create_vm(dataclasses.replace(request_, login=login))
+    devices = facts(cpi, vm.cid, "config.hardware.device")["config.hardware.device"]
+    (path,) = hardware.images(devices)
+    store, _, file = path.removeprefix("[").partition("] ")
+    image = cpi.session.get_file("DC0", store, file)
+    assert image[0x8001:0x8006] == b"CD001"
+    (mac,) = [device.macAddress for device in devices if isinstance(device, vim.vm.device.VirtualEthernetCard)]
+    assert f'"mac": "{mac.lower()}"'.encode() in image
+    assert unpacked(options(cpi, vm.cid), "userdata").encode() in image
+    with intercepted(cpi, "DeleteDatastoreFile_Task", passed) as deleted:
+        cpi.delete_vm(vm.cid)
+    assert [call[0] for call in deleted] == [path]
+    with pytest.raises(NotFound):
+        cpi.session.get_file("DC0", store, file)
+
+
+@pytest.mark.parametrize(("devices", "changed"), [
+    ([], ["add VirtualAHCIController", "add VirtualCdrom"]),
+    ([vim.vm.device.VirtualIDEController(key=200, busNumber=0)], ["add VirtualCdrom"]),
+    ([vim.vm.device.VirtualCdrom(key=3000, controllerKey=200, unitNumber=0)], ["edit VirtualCdrom"]),
+])
+def test_a_cd_rom_drive_is_taken_or_added(devices: list[Any], changed: list[str]) -> None:
+    changes = hardware.disc(devices, "[ds] vm/env.iso")
+    assert [f"{change.operation} {type(change.device).__name__.rpartition('.')[2]}" for change in changes] == changed
+    assert changes[-1].device.backing.fileName == "[ds] vm/env.iso"
+
+
+def test_a_cd_image_is_one_by_the_standard() -> None:
+    """ECMA-119: sizes and places are written in both orders; the file is where its record says."""
+    content = b'{"a": 1}' * 600
+    made = iso.image("env", content)
+    descriptor = made[16 * 2048:17 * 2048]
+    assert descriptor[:6] == b"\x01CD001"
+    sectors = int.from_bytes(descriptor[80:84], "little")
+    assert sectors == int.from_bytes(descriptor[84:88], "big") == len(made) // 2048
+    root = int.from_bytes(descriptor[158:162], "little")
+    folder = made[root * 2048:(root + 1) * 2048]
+    record = folder[folder[0] + folder[folder[0]]:]
+    place, size = int.from_bytes(record[2:6], "little"), int.from_bytes(record[10:14], "little")
+    assert record[33:33 + record[32]] == b"ENV.;1"
+    assert made[place * 2048:place * 2048 + size] == content
