@@ -34,6 +34,7 @@ _NOT_NOW = frozenset({"VolumeModificationRateExceeded", "IncorrectModificationSt
 
 _NO_KEY = "Often the key that encrypts it cannot be used: may the identity do kms:CreateGrant and kms:GenerateDataKeyWithoutPlaintext?"
 _VISIBLE_SECONDS = 20.0
+_FREEING_SECONDS = 120.0
 
 log = logging.getLogger("cpis")
 
@@ -133,17 +134,24 @@ class Disks:
         """See `Cpi.delete_disk`: its snapshots go with it."""
         if not _ID.fullmatch(cid):
             return
+        refused: list[Conflict] = []
+
+        def attempt() -> bool | None:
+            try:
+                self._api.do("DeleteVolume", lambda driver: driver.destroy_volume(driver.storage(cid)))
+                return True
+            except NotFound:
+                return True
+            except Conflict as error:
+                refused.append(error)
+            for item in _attachments(self.get(cid) or {}):
+                self._left(str(item["instanceId"]), cid)  # raises while that machine lives
+            return None
+
         try:
-            self._api.do("DeleteVolume", lambda driver: driver.destroy_volume(driver.storage(cid)))
-        except NotFound:
-            pass
-        except Conflict as error:
-            found = self.get(cid)
-            holders = [item["instanceId"] for item in _attachments(found or {})]
-            if holders and not any(holder in error.message for holder in holders):
-                error.message += f" ({cid} is attached to {', '.join(holders)})"
-                error.args = (error.message,)
-            raise
+            self._api.wait(f"disk {cid} to be free", attempt, _FREEING_SECONDS)
+        except Unavailable as error:
+            raise refused[-1] if error.code == "timeout" and refused else error from None
         params = {"Owner.1": "self", **filters(**{"volume-id": cid, "tag-key": TOKEN})}
         for snapshot in self._api.pages("DescribeSnapshots", "snapshotSet", params):
             self.delete_snapshot(snapshot["snapshotId"])

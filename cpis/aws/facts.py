@@ -56,6 +56,11 @@ class Facts:
             self._known[kind, key] = found
         return found
 
+    def forget(self, kind: str) -> None:
+        """Ask anew for what is of this kind."""
+        with self._lock:
+            self._known = {key: value for key, value in self._known.items() if key[0] != kind}
+
     def subnet(self, cid: str) -> Subnet:
         """Raises NotFound."""
         return self.subnets([cid])[0]

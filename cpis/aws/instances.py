@@ -39,6 +39,10 @@ class Instances:
         """Those that live and carry the token."""
         return _instances([self._reservations(filters(**{f"tag:{TOKEN}": token, "instance-state-name": LIVE}))])
 
+    def dead_of_token(self, token: str) -> list[Tree]:
+        """Those that carry the token and are gone, which EC2 remembers for about an hour."""
+        return _instances([self._reservations(filters(**{f"tag:{TOKEN}": token, "instance-state-name": GONE}))])
+
     def search(self, tag: str, value: str) -> list[Tree]:
         """Those that live, or go just now, and have this tag."""
         return _instances([self._reservations(filters(**{f"tag:{tag}": value, "instance-state-name": (*LIVE, "shutting-down")}))])

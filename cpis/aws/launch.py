@@ -116,6 +116,10 @@ class Planner:
         where = {own["subnet"]: subnet for own, subnet in zip(placed, subnets, strict=True)}
         return Plan(params, properties, order, vips, where, shape, part)
 
+    def forget_groups(self) -> None:
+        """Ask for security groups by name anew."""
+        self._facts.forget("group")
+
     def _interfaces(
         self, properties: Mapping[str, Any], order: Sequence[Network], placed: Sequence[Mapping[str, Any]], subnets: Sequence[Subnet],
     ) -> dict[str, str]:

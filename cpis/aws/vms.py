@@ -135,15 +135,22 @@ class Vms:
             raise
         except Unavailable as error:
             raise self._uncertain(token, error) from error
+        except CpiError as error:
+            if error.code == "InvalidGroup.NotFound":
+                self._planner.forget_groups()  # made anew under the same name, perhaps
+            raise
         instance: Tree = items(answer, "instancesSet")[0]
         return instance
 
     def _adopted(self, plan: Plan, token: str, error: Conflict) -> Tree:
         """The machine that this token made before with other tags or user data, but the same otherwise."""
         there = only_one(token, self._instances.of_token(token))
-        if there is None:
-            raise error
-        return self._same(plan, token, there)
+        if there is not None:
+            return self._same(plan, token, there)
+        dead = self._instances.dead_of_token(token)
+        if dead:
+            raise _Died(str(dead[0]["instanceId"]), TERMINATED, error.message) from None
+        raise error
 
     def _same(self, plan: Plan, token: str, instance: Tree) -> Tree:
         if tags_of(instance).get(SHAPE) != plan.shape:

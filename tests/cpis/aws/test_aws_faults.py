@@ -219,6 +219,46 @@ def test_an_address_of_a_machine_that_lives(aws: AwsStandIn, bench: Bench, time:
     assert not time.slept, "waited for what does not change"
 
 
+def test_a_disk_of_a_machine_that_goes(aws: AwsStandIn, bench: Bench) -> None:
+    """The volume of a machine just deleted is in use for a moment."""
+    disk = bench.disk()
+    aws.script({"action": "DeleteVolume", "code": "VolumeInUse", "message": f"Volume {disk} is currently attached", "times": 3})
+    bench.cpi.delete_disk(disk)
+    assert not bench.cpi.has_disk(disk)
+    other = bench.disk()
+    aws.script({"action": "DeleteVolume", "code": "VolumeInUse", "message": f"Volume {other} is currently attached", "times": 999})
+    with pytest.raises(Conflict):
+        bench.cpi.delete_disk(other)
+    aws.script()
+
+
+def test_a_token_with_other_tags_after_its_machine(bench: Bench) -> None:
+    """EC2 remembers the parameters of a token; a machine that is gone must not keep its successor from being made."""
+    request = bench.request(0)
+    bench.cpi.delete_vm(bench.cpi.create_vm(request).cid)
+    vm = bench.cpi.create_vm(dataclasses.replace(request, metadata={**request.metadata, "created_at": "later"}))
+    assert bench.cpi.has_vm(vm.cid)
+
+
+def test_a_token_with_other_tags_is_the_same_machine(bench: Bench) -> None:
+    request, disk = bench.request(0), bench.disk_request()
+    again = dataclasses.replace(request, metadata={**request.metadata, "created_at": "later"})
+    assert bench.cpi.create_vm(request) == bench.cpi.create_vm(again)
+    assert bench.cpi.create_disk(disk) == bench.cpi.create_disk(dataclasses.replace(disk, metadata={"created_at": "later"}))
+
+
+def test_a_group_that_was_made_anew(aws: AwsStandIn, bench: Bench) -> None:
+    """Ids of groups are kept by name, but not for ever."""
+    properties = {**bench.site.vm_properties, "security_groups": ["caisson"]}
+    bench.cpi.delete_vm(bench.vm(0, cloud_properties=properties).cid)
+    aws.script({"action": "RunInstances", "code": "InvalidGroup.NotFound", "message": "The security group 'sg-0' does not exist"})
+    with pytest.raises(NotFound):
+        bench.vm(0, cloud_properties=properties)
+    aws.forget_requests()
+    bench.vm(0, cloud_properties=properties)
+    assert "DescribeSecurityGroups" in actions(aws)
+
+
 # Rates and capacity
 
 def test_throttled_for_ten_minutes(aws: AwsStandIn, bench: Bench, time: Time, caplog: pytest.LogCaptureFixture) -> None:
