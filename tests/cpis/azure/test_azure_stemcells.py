@@ -265,3 +265,35 @@ def test_pages_arrive_at_azurite(azurite: Azurite, clock: Time, image: Path, mon
         cpi.delete_stemcell(cid)
         assert not azurite.names()
         cpi.close()
+
+
+@pytest.mark.parametrize("gallery", ["", "images"])
+@pytest.mark.parametrize("how", ["lost", "answer"])
+def test_fault_at_every_request_of_an_upload(azure: AzureStandIn, clock: Time, tmp_path: Path, gallery: str, how: str) -> None:
+    """Once at each request: it ends right, and nothing but the image is there. For ever: an error, and the next call ends right."""
+    path = tmp_path / "small.vhd"
+    path.write_bytes(fixed_vhd(10))
+    config = {**azure.config, **({"compute_gallery_name": gallery} if gallery else {})}
+    cpi = AzureCpi(config, clock=clock.clock, sleep=clock.sleep)
+    azure.forget_requests()
+    cpi.delete_stemcell(cpi.create_stemcell(str(path), {}, "stemcell-0"))
+    count = len(azure.requests())
+    assert count > 10
+    for number in range(count):
+        token = f"stemcell-{number + 1}"
+        azure.store.faults = [Fault("*", ".", how, status=503, code="ServiceUnavailable", skip=number)]
+        cid = cpi.create_stemcell(str(path), {}, token)
+        assert {kind for kind, _ in azure.resources()} == ({"images", "versions"} if gallery else {"images"}), number
+        cpi.delete_stemcell(cid)
+        assert not azure.resources(), number
+    for number in range(0, count, 3):
+        azure.store.faults = [Fault("*", ".", how, status=503, code="ServiceUnavailable", skip=number, times=10_000)]
+        try:
+            cid = cpi.create_stemcell(str(path), {}, f"stemcell-x{number}")
+        except CpiError:
+            azure.store.faults = []
+            cid = cpi.create_stemcell(str(path), {}, f"stemcell-x{number}")
+        azure.store.faults = []
+        cpi.delete_stemcell(cid)
+        assert not azure.resources(), number
+    cpi.close()
