@@ -26,6 +26,7 @@ from cpis.contract import Conflict, Cpi, CpiError, Denied, NotSupported, Throttl
 # Far more than ten tries of each request and half a minute between two of fifteen minutes; a loop without a bound goes beyond it.
 MOST_REQUESTS = 500
 _FOREVER = 0
+_SLOW_SECONDS = 0.2
 
 
 class Time:
@@ -108,7 +109,7 @@ def faults(forms: Forms) -> tuple[Befall, ...]:
         return dict(list(answers.items())[:1])
 
     return (
-        *(Befall(fault, 1, (Unavailable,)) for fault in lost),
+        *(Befall(fault, 1, (Unavailable,)) for fault in lost), Befall(faulty.slow(_SLOW_SECONDS), 1, ()),
         *refusals(forms.throttled, 1), *refusals(forms.faulty, 1, Unavailable), *refusals(forms.busy, 1),
         *refusals(forms.denied, 1, Denied), *refusals(forms.expired, 1),
         Befall(faulty.LOST_BEFORE, _FOREVER, (Unavailable,)), Befall(faulty.LOST_AFTER, 3, (Unavailable,)),
