@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import requests
 from libcloud.compute.drivers.vsphere import VSphereNodeDriver
-from pyVmomi import pbm, vim
+from pyVmomi import pbm, vim, vmodl
 from pyVmomi.SoapAdapter import SoapStubAdapter, StubAdapterBase
 from requests.adapters import HTTPAdapter
 
@@ -179,6 +179,8 @@ class Session:
             if status == 200:
                 if answer is None and name.endswith("_Task"):
                     raise Unavailable(f"{name}: vCenter answered without a task", code=MALFORMED)
+                if _unseen(answer):
+                    raise Denied(f"{name}: the session is not authenticated", code=NOT_AUTHENTICATED)
                 return answer
             if isinstance(answer, Exception):
                 raise answer
@@ -269,6 +271,14 @@ class Session:
         if self._context is not None:
             client.mount("https://", _Verified(self._context))
         return client
+
+
+def _unseen(answer: Any) -> bool:
+    """Whether properties are left out since the session is over: some servers answer a collection so, as if nothing were there."""
+    if not isinstance(answer, vmodl.query.PropertyCollector.RetrieveResult):
+        return False
+    lacks = (lack for item in answer.objects or [] for lack in item.missingSet or [])
+    return any(isinstance(lack.fault, vim.fault.NotAuthenticated) for lack in lacks)
 
 
 class _Stub(StubAdapterBase):  # type: ignore[misc]

@@ -112,7 +112,7 @@ class Stemcells:
         # No NICs, as a machine gets its own; and marked in the creating request.
         spec.deviceChange = [
             change for change in spec.deviceChange or [] if not isinstance(change.device, vim.vm.device.VirtualEthernetCard)]
-        spec.instanceUuid = instance_uuid(cid)
+        spec.instanceUuid = instance_uuid(f"stemcell {cid}")  # not that of a machine with this token
         spec.extraConfig = [*(spec.extraConfig or []), *mark.options()]
         try:
             lease = pool.ImportVApp(result.importSpec, folder, self._host(cluster, store))

@@ -56,6 +56,13 @@ def test_a_session_that_ended_is_begun_anew_once_for_all_threads(vcenter: Vspher
     assert cpi.session.counts["Login"] == before + 1
 
 
+def test_properties_are_not_taken_for_absent_when_the_session_ended(vcenter: VsphereStandIn, cpi: VsphereCpi) -> None:
+    """A collection is answered then, with nothing in it: free space would be none, and a machine off."""
+    folder = cpi._inventory.now().vm_folder
+    end_sessions(vcenter)
+    assert read(cpi.session, folder, "name") == {"name": "vm"}
+
+
 def test_files_by_http_survive_the_end_of_a_session(vcenter: VsphereStandIn, cpi: VsphereCpi) -> None:
     cpi.session.put_file("DC0", "LocalDS_0", "note.txt", b"one")
     end_sessions(vcenter)
