@@ -87,8 +87,10 @@ class Api:
     ) -> Result:
         def action(driver: OpenStackDriver) -> Result:
             answer = driver.connection_of(service).request(path, method=method, data=data or "", headers=dict(headers))
-            if json or answer.body:
+            if json:
                 return read(_json(answer))
+            if answer.body and not answer.has_content_type("application/json"):
+                raise TypeError(f"the answer is a page: {str(answer.body)[:80]}")
             return read(None)
 
         return self.do(f"{_DAEMON[service]} {method} {path}", action, repeatable=repeatable, also=also)

@@ -279,8 +279,10 @@ def _delete_port(fake: FakeServices, cid: str, body: object) -> None:
     del fake.kept["ports"][cid]
 
 
-def _tag_port(fake: FakeServices, cid: str, tag: str, body: object) -> None:
+def _tag_port(fake: FakeServices, cid: str, tag: str, body: object) -> object:
+    """As the real one it answers with JSON that is no object."""
     fake.get("ports", cid)["tags"].append(tag)
+    return ""
 
 
 def _simple(kind: str) -> Callable[..., object]:
