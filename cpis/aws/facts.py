@@ -11,6 +11,7 @@ from typing import Any
 
 from cpis.aws.api import Api
 from cpis.aws.driver import Tree, filters, items, numbered
+from cpis.cloud.keyed import OnePerToken
 from cpis.contract import Denied, Invalid, NotFound
 
 _GROUP_ID = re.compile(r"sg-[0-9a-f]{8,17}")
@@ -45,16 +46,18 @@ class Facts:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._lock = threading.Lock()
+        self._once = OnePerToken()  # a hundred machines at once ask one time, too
         self._known: dict[tuple[str, str], Any] = {}
 
     def _keep(self, kind: str, key: str, ask: Callable[[], Any]) -> Any:
-        with self._lock:
-            if (kind, key) in self._known:
-                return self._known[kind, key]
-        found = ask()
-        with self._lock:
-            self._known[kind, key] = found
-        return found
+        with self._once(f"{kind} {key}"):
+            with self._lock:
+                if (kind, key) in self._known:
+                    return self._known[kind, key]
+            found = ask()
+            with self._lock:
+                self._known[kind, key] = found
+            return found
 
     def forget(self, kind: str) -> None:
         """Ask anew for what is of this kind."""
@@ -67,13 +70,14 @@ class Facts:
 
     def subnets(self, cids: Sequence[str]) -> list[Subnet]:
         """All in one request. Raises NotFound."""
-        with self._lock:
-            unknown = [cid for cid in dict.fromkeys(cids) if ("subnet", cid) not in self._known]
-        if unknown:
-            for item in items(self._api.ask("DescribeSubnets", numbered("SubnetId", unknown)), "subnetSet"):
-                found = _subnet(item)
-                with self._lock:
-                    self._known["subnet", found.cid] = found
+        with self._once("subnets"):
+            with self._lock:
+                unknown = [cid for cid in dict.fromkeys(cids) if ("subnet", cid) not in self._known]
+            if unknown:
+                for item in items(self._api.ask("DescribeSubnets", numbered("SubnetId", unknown)), "subnetSet"):
+                    found = _subnet(item)
+                    with self._lock:
+                        self._known["subnet", found.cid] = found
         with self._lock:
             missing = [cid for cid in cids if ("subnet", cid) not in self._known]
             if missing:
@@ -83,19 +87,25 @@ class Facts:
     def groups(self, names: Iterable[str], vpc: str) -> list[str]:
         """Ids of security groups by id or name. Raises Invalid for names that the VPC has not."""
         wanted = list(dict.fromkeys(names))
-        unknown = [name for name in wanted if not _GROUP_ID.fullmatch(name) and ("group", f"{vpc}/{name}") not in self._known]
-        if unknown:
-            answer = self._api.ask("DescribeSecurityGroups", filters(**{"vpc-id": vpc, "group-name": unknown}))
-            found = {item["groupName"]: item["groupId"] for item in items(answer, "securityGroupInfo")}
-            missing = [name for name in unknown if name not in found]
-            if missing:
-                raise Invalid(
-                    f"the VPC {vpc} has no security group '{missing[0]}'", resource=missing[0], kind="network",
-                    code="InvalidGroup.NotFound",
-                    suggestion="Security groups are named by their id (sg-...) or group name, not by their tag Name.")
+        with self._once("groups"):
             with self._lock:
-                self._known.update({("group", f"{vpc}/{name}"): cid for name, cid in found.items()})
-        return [name if _GROUP_ID.fullmatch(name) else self._known["group", f"{vpc}/{name}"] for name in wanted]
+                unknown = [name for name in wanted if not _GROUP_ID.fullmatch(name) and ("group", f"{vpc}/{name}") not in self._known]
+            if unknown:
+                found = self._groups(unknown, vpc)
+                with self._lock:
+                    self._known.update({("group", f"{vpc}/{name}"): cid for name, cid in found.items()})
+            with self._lock:
+                return [name if _GROUP_ID.fullmatch(name) else self._known["group", f"{vpc}/{name}"] for name in wanted]
+
+    def _groups(self, names: Sequence[str], vpc: str) -> dict[str, str]:
+        answer = self._api.ask("DescribeSecurityGroups", filters(**{"vpc-id": vpc, "group-name": names}))
+        found = {item["groupName"]: item["groupId"] for item in items(answer, "securityGroupInfo")}
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise Invalid(
+                f"the VPC {vpc} has no security group '{missing[0]}'", resource=missing[0], kind="network", code="InvalidGroup.NotFound",
+                suggestion="Security groups are named by their id (sg-...) or group name, not by their tag Name.")
+        return found
 
     def image(self, cid: str) -> Tree:
         """Raises NotFound."""
