@@ -80,7 +80,7 @@ def test_forbidden_administrator_is_refused_before_anything_is_asked(azure: Azur
     assert not azure.requests()
 
 
-@pytest.mark.parametrize("ip", ["10.244.16.1", "10.244.16.3", "10.244.16.255", "10.9.0.4"])
+@pytest.mark.parametrize("ip", ["10.86.16.1", "10.86.16.3", "10.86.16.255", "10.9.0.4"])
 def test_reserved_or_foreign_address_is_invalid(azure: AzureStandIn, cpi: AzureCpi, ip: str) -> None:
     (network,) = azure.site().networks(0)
     with pytest.raises(Invalid, match=ip):

@@ -70,7 +70,7 @@ def test_libclouds_driver_lives_a_whole_life_in_it(world: AzureStandIn, driver: 
         ex_use_managed_disks=True, ex_os_disk_delete=True)
     until(lambda: driver.ex_get_node(node.id).state == NodeState.RUNNING)
     (found,) = driver.list_nodes()
-    assert found.private_ips == ["10.244.16.4"]
+    assert found.private_ips == ["10.86.16.4"]
     volume = driver.create_volume(4, "data", place, ex_resource_group=GROUP, ex_tags={"a": "b"})
     until(lambda: driver.ex_get_volume(volume.id).state == StorageVolumeState.AVAILABLE)
     driver.attach_volume(driver.ex_get_node(node.id), volume)

@@ -158,10 +158,10 @@ def test_gateways_network_is_primary(azure: AzureStandIn, cpi: AzureCpi) -> None
     assert networks is not None
     vm = cpi.create_vm(request(azure, networks=networks(0)))
     assert [network.name for network in vm.networks] == ["other", "default"]
-    assert nic(azure, number=0)["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"] == "10.244.16.10"
+    assert nic(azure, number=0)["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"] == "10.86.16.10"
     interfaces = machine(azure)["properties"]["networkProfile"]["networkInterfaces"]
     assert [item["properties"]["primary"] for item in interfaces] == [True, False]
-    assert vm.ssh_address == "10.244.16.10"
+    assert vm.ssh_address == "10.86.16.10"
 
 
 def test_public_address_is_made_and_goes_with_the_machine(azure: AzureStandIn, clock: Time) -> None:
@@ -232,8 +232,8 @@ def test_address_of_a_machine_that_is_going_is_waited_for(azure: AzureStandIn, c
     with azure.store.lock:
         azure.arm.routes.answer("DELETE", f"{GROUP}/Microsoft.Compute/virtualMachines/vm-1", {"api-version": "x"}, {})
     made = cpi.create_vm(request(azure, "vm-2"))
-    assert made.networks[0].ip == "10.244.16.10"
-    with pytest.raises(Conflict, match=re.escape("10.244.16.10")):
+    assert made.networks[0].ip == "10.86.16.10"
+    with pytest.raises(Conflict, match=re.escape("10.86.16.10")):
         cpi.create_vm(request(azure, "vm-3"))
 
 

@@ -49,11 +49,11 @@ networks:
 - name: default
   type: manual
   subnets:
-  - range: 10.244.16.0/24
-    gateway: 10.244.16.1
+  - range: 10.86.16.0/24
+    gateway: 10.86.16.1
     azs: [z1, z2]
-    reserved: [10.244.16.2-10.244.16.9]
-    static: [10.244.16.10-10.244.16.59]
+    reserved: [10.86.16.2-10.86.16.9]
+    static: [10.86.16.10-10.86.16.59]
     cloud_properties: {virtual_network_name: caisson-net, subnet_name: machines, security_group: caisson-machines}
 compilation:
   workers: 1
@@ -74,9 +74,9 @@ def _seed(store: Store) -> None:
     def add(kind: str, name: str, properties: Tree | None = None, group: str = GROUP) -> None:
         store.put(store.id_of(group, kind, name), kind, {"location": LOCATION}, {**(properties or {}), "provisioningState": "Succeeded"})
 
-    subnets = [{"name": SUBNET, "properties": {"addressPrefix": "10.244.16.0/24"}},
-               {"name": "second", "properties": {"addressPrefix": "10.244.17.0/24"}}]
-    add("Microsoft.Network/virtualNetworks", VNET, {"addressSpace": {"addressPrefixes": ["10.244.0.0/16"]}, "subnets": subnets})
+    subnets = [{"name": SUBNET, "properties": {"addressPrefix": "10.86.16.0/24"}},
+               {"name": "second", "properties": {"addressPrefix": "10.86.17.0/24"}}]
+    add("Microsoft.Network/virtualNetworks", VNET, {"addressSpace": {"addressPrefixes": ["10.86.0.0/16"]}, "subnets": subnets})
     add("Microsoft.Network/networkSecurityGroups", "caisson-machines")
     add("Microsoft.Network/networkSecurityGroups", "shared-machines", group=OTHER_GROUP)
     add("Microsoft.Network/applicationSecurityGroups", "web")
@@ -128,7 +128,7 @@ class AzureStandIn:
         def network(number: int, third: int = 16, **more: Any) -> Network:
             properties = {"virtual_network_name": VNET, "subnet_name": SUBNET if third == 16 else "second"}
             base: dict[str, Any] = {
-                "name": "default" if third == 16 else "other", "ip": f"10.244.{third}.{10 + number}", "gateway": f"10.244.{third}.1",
+                "name": "default" if third == 16 else "other", "ip": f"10.86.{third}.{10 + number}", "gateway": f"10.86.{third}.1",
                 "cloud_properties": properties}
             return Network(**{**base, **more})
 
