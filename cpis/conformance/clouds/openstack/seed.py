@@ -21,7 +21,7 @@ FLAVORS = (
     ("m1.medium", 2, 4096, 40),
     ("m1.large", 2, 16384, 40),  # more memory than the hypervisor of the second zone has
     ("m1.ephemeral", 1, 512, 1),  # with an ephemeral disk besides
-    ("m1.huge", 4096, 4096, 40),  # no host has so many cores: for "No valid host"
+    ("m1.huge", 2, 1_000_000, 40),  # no hypervisor has so much memory: for "No valid host"
 )
 
 # So that twenty machines fit, and that nothing but hypervisors is too small for the largest flavor.
