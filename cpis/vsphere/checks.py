@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pyVmomi import vim
 
+from cpis.cloud.faults import unexplained
 from cpis.contract import Check, CheckKind, CpiError, Properties, Uses
 from cpis.vsphere import config as configuration
 from cpis.vsphere.config import SCHEMA, Config
@@ -142,3 +143,5 @@ def _ask(name: str, kind: CheckKind, question: Callable[[], object]) -> Check:
         return Check(name, kind, True, str(question()))
     except CpiError as error:
         return Check.failed(name, kind, error)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:  # an answer that is not as it should be
+        return Check.failed(name, kind, unexplained(name, error))

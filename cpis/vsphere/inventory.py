@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from pyVmomi import vim, vmodl
 
-from cpis.contract import Conflict, Invalid, NotFound
+from cpis.contract import Conflict, Denied, Invalid, NotFound
 from cpis.vsphere.session import Session
 
 Spec = Any
 _PAGE = 1000
+_FRESH_SECONDS = 300.0
 _KINDS: Mapping[Any, Sequence[str]] = {
     vim.Datacenter: ("name", "vmFolder", "datastoreFolder", "hostFolder", "networkFolder"),
     vim.Folder: ("name", "parent"),
@@ -156,14 +157,17 @@ class Inventory:
         self._session = session
         self.datacenter = datacenter.strip("/")
         self._lock = threading.Lock()
+        self._clock = session.clock
+        self._read_at = 0.0
         self._snapshot: Snapshot | None = None
         self._folders: dict[str, Any] = {}
 
     def now(self, *, fresh: bool = False) -> Snapshot:
-        """What was read last, or is read now. Raises Invalid when there is no such datacenter."""
+        """What was read in the last minutes, or is read now. Raises Invalid when there is no such datacenter, Denied."""
         with self._lock:
-            if self._snapshot is None or fresh:
+            if self._snapshot is None or fresh or self._clock() > self._read_at + _FRESH_SECONDS:
                 self._snapshot = self._read()
+                self._read_at = self._clock()
             return self._snapshot
 
     def network(self, name: str) -> Net:
@@ -224,16 +228,20 @@ class Inventory:
         return _snapshot(ref, objects)
 
 
-_SORTED = (
-    vim.ClusterComputeResource, vim.ResourcePool, vim.StoragePod, vim.Datastore, vim.Network, vim.DistributedVirtualSwitch,
-)
+# What is sorted out, and what each must have to be of use.
+_NEEDED: Mapping[Any, Sequence[str]] = {
+    vim.ClusterComputeResource: ("name", "resourcePool"), vim.ResourcePool: ("name",), vim.StoragePod: ("name",),
+    vim.Datastore: ("name", "browser"), vim.dvs.DistributedVirtualPortgroup: ("name", "config.key", "config.distributedVirtualSwitch"),
+    vim.Network: ("name",), vim.DistributedVirtualSwitch: (),
+}
 
 
 def _snapshot(ref: Any, objects: Mapping[Any, Mapping[str, Any]]) -> Snapshot:
     of: dict[Any, list[tuple[Any, Mapping[str, Any]]]] = {}
     for obj, facts in objects.items():
-        kind = next((kind for kind in _SORTED if isinstance(obj, kind)), None)
-        of.setdefault(kind, []).append((obj, facts))
+        kind = next((kind for kind in _NEEDED if isinstance(obj, kind)), None)
+        if kind is not None and all(key in facts for key in _NEEDED[kind]):  # else this user may not see it whole
+            of.setdefault(kind, []).append((obj, facts))
     pods = {child: facts["name"] for _, facts in of.get(vim.StoragePod, []) for child in facts.get("childEntity") or []}
     uplinks = {group for _, facts in of.get(vim.DistributedVirtualSwitch, []) for group in facts.get("config.uplinkPortgroup") or []}
     switches = {obj: facts.get("uuid", "") for obj, facts in of.get(vim.DistributedVirtualSwitch, [])}
@@ -244,9 +252,15 @@ def _snapshot(ref: Any, objects: Mapping[Any, Mapping[str, Any]]) -> Snapshot:
             "summary.maintenanceMode") in (None, "normal"), pods.get(obj, ""))
         for obj, facts in of.get(vim.Datastore, [])
     ]
-    nets = [_net(obj, facts, switches, objects) for obj, facts in of.get(vim.Network, []) if obj not in uplinks]
+    groups = [*of.get(vim.Network, []), *of.get(vim.dvs.DistributedVirtualPortgroup, [])]
+    nets = [_net(obj, facts, switches, objects) for obj, facts in groups if obj not in uplinks]
+    folder = objects.get(ref, {}).get("vmFolder")
+    if folder is None:
+        raise Denied(
+            "vCenter does not show this user the datacenter's folders", code="NoPermission", resource=ref._moId,
+            suggestion="Give its role to the datacenter, with propagation: docs/clouds/vsphere.md tells how.")
     return Snapshot(
-        ref, objects[ref]["vmFolder"], tuple(sorted(clusters, key=_name)), tuple(sorted(datastores, key=_name)),
+        ref, folder, tuple(sorted(clusters, key=_name)), tuple(sorted(datastores, key=_name)),
         tuple(sorted(nets, key=_name)))
 
 

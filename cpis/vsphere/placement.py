@@ -56,9 +56,11 @@ class Placement:
             raise Invalid(f"the machine's disks are on {disks}, which no cluster reaches of {', '.join(c.name for _, c in clusters)}")
         candidates = {cluster.name: self._candidates(cluster, pattern, compatible) for _, cluster in reachable}
         if not any(candidates.values()):
+            there = ", ".join(store.name for store in self._inventory.now().datastores)
+            self._inventory.forget()  # the next call looks anew
             raise Invalid(
                 f"no usable datastore of {', '.join(candidates)} matches {pattern}" + (" and the storage policy" if compatible else ""),
-                suggestion=f"there are: {', '.join(store.name for store in self._inventory.now().datastores)}")
+                suggestion=f"there are: {there or 'none'}")
         free_mib, free_ram = self._free(cluster for _, cluster in reachable)
         result = []
         short: list[str] = []

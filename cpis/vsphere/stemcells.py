@@ -268,7 +268,7 @@ class Stemcells:
         if cid.endswith(LIGHT):
             return
         self.forget(cid)
-        copies = [ref for ref, facts in self._in_folder().items() if facts["name"].startswith(f"{cid}.")]
+        copies = [ref for ref, facts in self._in_folder().items() if facts.get("name", "").startswith(f"{cid}.")]
         first = self._find(cid)
         for ref in [*copies, *([first] if first is not None else [])]:
             self._destroy(ref)

@@ -10,9 +10,11 @@ import pytest
 from cpis.conformance.clouds.vsphere import VsphereStandIn
 from cpis.contract import Invalid, NoCapacity, Quota, VmRequest
 from cpis.vsphere import VsphereCpi
+from cpis.vsphere.address import Address
 from cpis.vsphere.config import Pattern, Place
 from cpis.vsphere.inventory import Cluster, Datastore, Inventory, Snapshot
 from cpis.vsphere.placement import Placement
+from cpis.vsphere.session import Session
 from tests.cpis.vsphere.tools import intercepted, passed, with_properties
 
 pytestmark = pytest.mark.walk
@@ -29,9 +31,10 @@ class Scripted(Placement):
     """Free space and memory as the test says, MiB."""
 
     def __init__(self, space: dict[str, int], memory: dict[str, int]) -> None:
-        inventory = Inventory(None, "dc")  # type: ignore[arg-type]
+        inventory = Inventory(Session(Address("vcenter.invalid"), ("u", "p")), "dc")
+        inventory._read_at = float("inf")
         inventory._snapshot = Snapshot("dc", "folder", CLUSTERS, STORES, ())
-        super().__init__(None, inventory)  # type: ignore[arg-type]
+        super().__init__(inventory._session, inventory)
         self._space, self._memory = space, memory
 
     def _free(self, clusters: Any) -> tuple[dict[Any, int], dict[Any, int]]:

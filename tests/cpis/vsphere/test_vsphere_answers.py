@@ -1,0 +1,74 @@
+"""Answers of vCenter that lack something, or have something of another kind: errors of the contract, and nothing left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cpis.conformance import Bench
+from cpis.conformance.clouds.vsphere import VsphereStandIn
+from cpis.conformance.operations import OPERATIONS, Operation
+from cpis.contract import CpiError, NotSupported
+from cpis.vsphere import VsphereCpi
+from tests.cpis.vsphere.tools import intercepted, passed
+
+pytestmark = pytest.mark.walk
+
+
+def without_properties(answer: Any) -> Any:
+    """As a user gets them who may not see the objects."""
+    for item in answer.objects if answer else []:
+        item.propSet = []
+    return answer
+
+
+def without_objects(answer: Any) -> Any:
+    if answer:
+        object.__setattr__(answer, "objects", [])
+    return answer
+
+
+def of_another_kind(answer: Any) -> Any:
+    """Each value a word; what a server of another version might send."""
+    for item in answer.objects if answer else []:
+        for prop in item.propSet or []:
+            object.__setattr__(prop, "val", "nonsense")
+    return answer
+
+
+@pytest.mark.parametrize("spoil", [without_properties, without_objects, of_another_kind], ids=lambda spoil: spoil.__name__)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_collections_that_lack_something(
+    cpi: VsphereCpi, vcenter: VsphereStandIn, stemcell: str, operation: Operation, spoil: Callable[[Any], Any],
+) -> None:
+    bench = Bench(cpi, vcenter.site(), stemcell)
+    try:
+        prepared = operation.prepare(bench)
+        with intercepted(cpi, "RetrievePropertiesEx", passed) as reads:
+            prepared.call(cpi)
+    except NotSupported as reason:
+        pytest.skip(str(reason))
+    finally:
+        bench.clean()
+    for number in range(1, len(reads) + 1):
+        bench = Bench(cpi, vcenter.site(), stemcell)
+        prepared = operation.prepare(bench)
+        cpi._inventory.forget()
+        seen: list[int] = []
+
+        def nth(mo: Any, args: Any, call: Any, number: int = number, seen: list[int] = seen) -> Any:
+            seen.append(1)
+            return spoil(call()) if len(seen) == number else call()
+
+        try:
+            with intercepted(cpi, "RetrievePropertiesEx", nth):
+                prepared.call(cpi)
+        except CpiError:
+            pass
+        finally:
+            cpi._inventory.forget()
+            left = bench.clean()
+        assert not left, f"answer {number}: {left}"
+    assert [name for _, name in vcenter.resources() if not name.startswith("stemcell-")] == []
