@@ -44,10 +44,10 @@ _NETWORK = frozenset({"name", "range", "gateway", "first", "dns", "cloud_propert
 def site_of(tree: Any, again: Callable[[], Cpi] | None = None) -> Site:
     """The site that the file describes; `again` makes a second CPI. Raises Invalid with everything that is wrong."""
     if not isinstance(tree, dict):
-        raise Invalid("the file must be a hash", suggestion="docs/clouds/conformance.md has an example")
+        raise Invalid("the file must be a hash", suggestion="docs/operator/conformance.md has an example")
     wrong = [*_wrong_keys(tree), *_wrong_networks(tree)]
     if wrong:
-        raise Invalid("; ".join(wrong), suggestion="docs/clouds/conformance.md has an example")
+        raise Invalid("; ".join(wrong), suggestion="docs/operator/conformance.md has an example")
     az, vm_type, stemcell = tree.get("az", {}), tree["vm_type"], tree.get("stemcell", {})
     networks, more = tree["networks"], tree.get("more_networks", [])
     zone, vip, dynamic = tree.get("other_zone"), tree.get("vip"), tree.get("dynamic")
@@ -78,9 +78,16 @@ def _wrong_keys(tree: Mapping[str, Any]) -> list[str]:
 
 
 def _wrong_networks(tree: Mapping[str, Any]) -> list[str]:
-    wrong = []
+    wrong: list[str] = []
     zone = tree.get("other_zone")
-    lists = [tree.get("networks"), tree.get("more_networks"), zone.get("networks") if isinstance(zone, dict) else None]
+    dynamic, vip = tree.get("dynamic"), tree.get("vip")
+    lists: list[Any] = [
+        tree.get("networks"), tree.get("more_networks"), zone.get("networks") if isinstance(zone, dict) else None,
+        [dynamic] if isinstance(dynamic, dict) else None]
+    if isinstance(vip, dict) and not (isinstance(vip.get("ips"), list) and vip["ips"]):
+        wrong.append("'vip' must have a list of addresses in 'ips'")
+    if isinstance(dynamic, dict) and "first" in dynamic:
+        wrong.append("'dynamic' has addresses that the cloud chooses: leave 'first' out")
     for number, network in enumerate(network for found in lists if isinstance(found, list) for network in found):
         if not isinstance(network, dict) or "name" not in network:
             wrong.append(f"network {number + 1} must be a hash with a name, not {network!r}")

@@ -69,6 +69,9 @@ def test_a_broken_promise_is_told(offline: Cli, file: pathlib.Path) -> None:
         (("machines: 3", "machines: many"), ["'machines' must be a int, not 'many'"]),
         (("skip: {", "skip: {no_such_case: x, "), ["there is no case 'no_such_case' to skip"]),
         (("{state_file: cloud.json}", "{state_fiel: x}"), ["the fake CPI has no setting 'state_fiel'"]),
+        (("dynamic: {name: dynamic}", "dynamic: {}"), ["network 3 must be a hash with a name"]),
+        (("dynamic: {name: dynamic}", "dynamic: {name: d, range: 10.0.0.0/24, first: 10.0.0.9}"), ["leave 'first' out"]),
+        (("ips: [192.0.2.1]", "ips: 192.0.2.1"), ["'vip' must have a list of addresses in 'ips'"]),
         (("gateway:", "gatewya:"), ["network 'default' has no key 'gatewya'"]),
     ],
 )
