@@ -103,6 +103,17 @@ class Arm:
             return Answer(response.status, response.object, response.headers)
         return self.call(what, action, family=family or _FAMILIES[method], repeatable=repeatable, also=also, patience=patience)
 
+    def bounded(self, seconds: float, passes: Callable[[CpiError], bool]) -> Callable[[CpiError], bool]:
+        """For `also`: what passes by itself, but is an error when it has not after so many seconds. Rates are waited out longer."""
+        since: list[float] = []
+
+        def again(error: CpiError) -> bool:
+            if not passes(error):
+                return False
+            since.append(self._clock())
+            return since[-1] - since[0] < seconds
+        return again
+
     def get(self, path: str, what: str, params: Mapping[str, str] | None = None) -> Tree:
         """Raises NotFound."""
         return self.send("GET", path, what, params=params).body
@@ -126,11 +137,11 @@ class Arm:
         return self.finished(self.send("POST", path, what, body), path.rsplit("/", 1)[0], what, deadline=deadline).body
 
     def delete(
-        self, path: str, what: str, *, also: Callable[[CpiError], bool] | None = None, patience: float = 900.0, deadline: float = 1800.0,
+        self, path: str, what: str, *, also: Callable[[CpiError], bool] | None = None, deadline: float = 1800.0,
     ) -> None:
         """Certainly gone when this answers. Gone before is success."""
         try:
-            answer = self.send("DELETE", path, what, also=also, patience=patience)
+            answer = self.send("DELETE", path, what, also=also)
         except NotFound:
             return
         if answer.status != 204:

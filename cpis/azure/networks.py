@@ -173,7 +173,7 @@ class Networks:
         def leaving(error: CpiError) -> bool:
             return error.code in ADDRESS_IN_USE and self._is_leaving(error.message)
         try:
-            answer = self._arm.send("PUT", path, what, body, also=leaving, patience=_ADDRESS_PATIENCE_SECONDS)
+            answer = self._arm.send("PUT", path, what, body, also=self._arm.bounded(_ADDRESS_PATIENCE_SECONDS, leaving))
         except CpiError as error:
             if error.code in ADDRESS_IN_USE:
                 ip = network.ip if network.ip in error.message else error.resource

@@ -297,7 +297,7 @@ class Vms:
             what = f"{path.rsplit('/', 1)[-1]} of {ref.name}"
             # Azure allows so many looks and so many deletions: half of the questions are of one kind, half of the other.
             if "/disks/" in path or self._arm.find(path, what) is not None:
-                self._arm.delete(path, what, also=held, patience=_HELD_SECONDS)
+                self._arm.delete(path, what, also=self._arm.bounded(_HELD_SECONDS, held))
         if set_id:
             self._drop_set(set_id)
 

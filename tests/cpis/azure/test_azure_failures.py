@@ -184,14 +184,15 @@ def test_has_vm_never_says_no_for_a_faulty_cloud(azure: AzureStandIn, cpi: Azure
     assert cpi.has_vm(vm.cid)
 
 
+@pytest.mark.parametrize("path", ["virtualMachines/vm-1$", "networkInterfaces/vm-1-nic-0$"])
 def test_throttled_for_ten_minutes_is_late_not_failed(
-    azure: AzureStandIn, cpi: AzureCpi, clock: Time, caplog: pytest.LogCaptureFixture,
+    azure: AzureStandIn, cpi: AzureCpi, clock: Time, caplog: pytest.LogCaptureFixture, path: str,
 ) -> None:
     """Rows 22 and 23."""
     caplog.set_level("INFO", "cpis")
     retry = [{"Retry-After": "120"}, {"Retry-After": "0"}, {}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}]
     azure.store.faults += [
-        Fault("PUT", "virtualMachines/vm-1$", status=429, code="TooManyRequests", message="slow down", headers=headers, times=times)
+        Fault("PUT", path, status=429, code="TooManyRequests", message="slow down", headers=headers, times=times)
         for headers, times in zip(retry, (5, 1, 1, 1), strict=True)]
     before = clock.clock()
     cpi.create_vm(request(azure))
@@ -310,3 +311,17 @@ def test_certificate_must_be_trusted(azure: AzureStandIn, clock: Time, tmp_path:
         cpi.close()
     server.shutdown()
     server.server_close()
+
+
+def test_what_stays_held_is_told_after_a_while(azure: AzureStandIn, cpi: AzureCpi, clock: Time) -> None:
+    """An interface that Azure never lets go is an error after some minutes, and not waited for without end."""
+    vm = cpi.create_vm(request(azure))
+    machine(azure)["properties"]["networkProfile"]["networkInterfaces"][0]["properties"]["deleteOption"] = "Detach"
+    azure.store.faults.append(Fault("DELETE", "networkInterfaces", status=400, code="NicInUse", message="it is used", times=9999))
+    before = clock.clock()
+    with pytest.raises(CpiError, match="it is used"):
+        cpi.delete_vm(vm.cid)
+    assert 200 < clock.clock() - before < 400
+    azure.store.faults.clear()
+    cpi.delete_vm(vm.cid)
+    assert not azure.resources()
