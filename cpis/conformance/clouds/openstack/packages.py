@@ -30,10 +30,9 @@ def environment(folder: Path) -> Path:
         return venv
     folder.mkdir(parents=True, exist_ok=True)
     log.info("installing %s into %s", ", ".join(SERVICES), venv)
-    _run([sys.executable, "-m", "venv", "--clear", str(venv)])
-    pip = [str(venv / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, *_BUILD_TOOLS])
-    _run([*pip, *SERVICES])
+    _venv(venv)
+    for names in filter(None, (_BUILD_TOOLS, SERVICES)):
+        _run([*_pip(venv), "--quiet", "--disable-pip-version-check", *names])
     made.write_text("\n".join(SERVICES) + "\n")
     return venv
 
@@ -45,6 +44,14 @@ def need_daemons() -> None:
         missing.append(str(RABBIT))
     if missing:
         raise Skipped(f"not installed: {', '.join(missing)} (apt-get install mariadb-server rabbitmq-server)")
+
+
+def _venv(venv: Path) -> None:
+    _run([sys.executable, "-m", "venv", "--clear", str(venv)])
+
+
+def _pip(venv: Path) -> list[str]:
+    return [str(venv / "bin" / "pip"), "install"]
 
 
 def _run(command: list[str]) -> None:
