@@ -18,6 +18,8 @@ from cpis.openstack.servers import Servers
 from cpis.openstack.volumes import Volumes
 
 _LEAST_GIB = 1
+# On its way to a machine; to which one shows when it is there.
+_COMING = ("reserved", "attaching")
 
 
 class Disks:
@@ -80,7 +82,7 @@ class Disks:
         machines = [machine for machine, _ in volume.attachments]
         if vm_cid not in machines:
             _free(volume)
-            if volume.status != "attaching":
+            if volume.status not in _COMING:
                 self._ask_attach(vm_cid, cid)
         return self._attached(vm_cid, cid)
 
@@ -90,7 +92,7 @@ class Disks:
         except (Invalid, Conflict, Unavailable) as error:
             # Asked twice at once, or answered and lost: what counts is where the volume is.
             volume = self._volumes.get(cid)
-            if vm_cid in [machine for machine, _ in volume.attachments] or volume.status == "attaching":
+            if vm_cid in [machine for machine, _ in volume.attachments] or volume.status in _COMING:
                 return
             _free(volume)
             raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import threading
@@ -62,7 +63,8 @@ class Networks:
 
     def tag(self, port: Port, server: str) -> None:
         """Let the port be found by the server's id, when that is gone."""
-        self._api.send("PUT", "network", f"/v2.0/ports/{port.id}/tags/server={server}")
+        with contextlib.suppress(NotFound):  # another call for the same machine was faster
+            self._api.send("PUT", "network", f"/v2.0/ports/{port.id}/tags/server={server}")
 
     def ports_tagged(self, server: str) -> list[Port]:
         """Those that `tag` was called for."""

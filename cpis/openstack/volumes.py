@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cpis.cloud.waiting import wait_for
-from cpis.contract import CpiError, NotFound, Unavailable
+from cpis.contract import CpiError, Invalid, NotFound, Unavailable
 from cpis.openstack.answers import Snapshot, Volume
 from cpis.openstack.api import Api
 
@@ -86,11 +86,21 @@ class Volumes:
 
     def delete(self, cid: str) -> None:
         """With its snapshots (`cascade`, which Libcloud's destroy_volume lacks). Waits until it is gone; gone before is success."""
+        self._delete(f"volume {cid}", f"/volumes/{cid}?cascade=true", lambda: self.get(cid).status)
+
+    def _delete(self, what: str, path: str, status: Callable[[], str]) -> None:
+        """Somebody else deleting it at the same time is no error; Cinder refuses the second request for the state that the thing is in."""
         try:
-            self._api.send("DELETE", "volume", f"/volumes/{cid}?cascade=true")
+            self._api.send("DELETE", "volume", path)
         except NotFound:
             return
-        self._gone(f"volume {cid}", lambda: self.get(cid).status)
+        except Invalid:
+            try:
+                if status() != "deleting":
+                    raise
+            except NotFound:
+                return
+        self._gone(what, status)
 
     def _gone(self, what: str, status: Callable[[], str]) -> None:
         def look() -> bool | None:
@@ -148,9 +158,5 @@ class Volumes:
 
     def delete_snapshot(self, cid: str) -> None:
         """Waits until it is gone; gone before is success."""
-        try:
-            # Raw, for the driver's call wants an object and looks at nothing but its id.
-            self._api.send("DELETE", "volume", f"/snapshots/{cid}")
-        except NotFound:
-            return
-        self._gone(f"snapshot {cid}", lambda: self.snapshot(cid).status)
+        # Raw, for the driver's call wants an object and looks at nothing but its id.
+        self._delete(f"snapshot {cid}", f"/snapshots/{cid}", lambda: self.snapshot(cid).status)

@@ -165,6 +165,49 @@ def test_detaching_while_the_machine_is_busy(services: FakeServices, cpi: OpenSt
     assert not cpi.get_disks(attached[0])
 
 
+def test_a_disk_on_its_way_to_another_machine(services: FakeServices, cpi: OpenStackCpi) -> None:
+    """Two attachments at once: Nova refuses the second while Cinder shows the volume as reserved, for whom is not told yet."""
+    one, two, disk = cpi.create_vm(request()).cid, cpi.create_vm(request("vm-2", networks=(network(12),))).cid, cpi.create_disk(wish())
+    already = {"badRequest": {"code": 400, "message": "Invalid volume: volume is reserved"}}
+    shown = dict(services.kept["volumes"][disk], status="reserved")
+    services.faults = [
+        Fault("POST /compute/servers/.*/os-volume", answer=(400, already, {})),
+        Fault(f"GET /volume/volumes/{disk}", skip=1, answer=(200, {"volume": shown}, {}))]
+    services.kept["volumes"][disk] |= {"status": "available"}
+    original = services.handle
+
+    def other_wins(method: str, path: str, *rest: Any) -> Any:
+        answer = original(method, path, *rest)
+        if method == "POST" and "os-volume" in path:
+            services.kept["volumes"][disk] |= {"status": "in-use", "attachments": [{"server_id": one, "device": "/dev/vdb"}]}
+        return answer
+
+    services.handle = other_wins  # type: ignore[method-assign]
+    with pytest.raises(Conflict, match=one):
+        cpi.attach_disk(two, disk)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_disk_that_another_call_deletes(services: FakeServices, cpi: OpenStackCpi, gone: bool) -> None:
+    disk = cpi.create_disk(wish())
+    refused = {"badRequest": {"code": 400, "message": "Invalid volume: Volume status must be available or error or ..."}}
+    shown = {"volume": dict(services.kept["volumes"][disk], status="deleting")}
+    services.faults = [Fault("DELETE /volume", answer=(400, refused, {}))]
+    if not gone:
+        services.faults.append(Fault(f"GET /volume/volumes/{disk}", skip=1, answer=(200, shown, {})))
+    original = services.handle
+
+    def other(method: str, path: str, *rest: Any) -> Any:
+        answer = original(method, path, *rest)
+        if method == "DELETE":
+            services.kept["volumes"].pop(disk, None)
+        return answer
+
+    services.handle = other  # type: ignore[method-assign]
+    cpi.delete_disk(disk)
+    assert not services.left()
+
+
 def test_growing_with_a_lost_answer(services: FakeServices, cpi: OpenStackCpi) -> None:
     cid = cpi.create_disk(wish())
     services.faults = [Fault("/action", "lost_after")]

@@ -165,6 +165,14 @@ def test_killed_while_deleting(services: FakeServices, times: Time, step: int) -
     cpi.close()
 
 
+def test_a_port_that_another_deletion_took(services: FakeServices, cpi: OpenStackCpi) -> None:
+    vm = cpi.create_vm(request())
+    missing = {"NeutronError": {"type": "PortNotFound", "message": "Port p could not be found.", "detail": ""}}
+    services.faults = [Fault("(PUT|DELETE) /network/v2.0/ports", answer=(404, missing, {}))]
+    cpi.delete_vm(vm.cid)
+    assert not services.left()
+
+
 # Refusals
 
 @pytest.mark.parametrize(
