@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -22,31 +23,55 @@ def settle(session: requests.Session, url: str) -> None:
     session.trust_env = False
 
 
+class _Held(Generic[Driver]):
+    """A thread's hold on a driver; it ends with the thread."""
+
+    def __init__(self, driver: Driver, generation: int) -> None:
+        self.driver = driver
+        self.generation = generation
+
+
 class PerThread(Generic[Driver]):
-    """`make` builds a driver; `end` closes one. Drivers of threads that ended are closed with the rest."""
+    """`make` builds a driver; `end` closes one. The driver of a thread that ended serves the next one that asks, so that there are never
+    more than threads at one time."""
 
     def __init__(self, make: Callable[[], Driver], end: Callable[[Driver], None] = lambda driver: None) -> None:
         self._make = make
         self._end = end
         self._own = threading.local()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._made: list[Driver] = []
+        self._idle: list[Driver] = []
         self._generation = 0
 
     def get(self) -> Driver:
         """This thread's driver."""
-        if getattr(self._own, "generation", None) != self._generation:
+        held: _Held[Driver] | None = getattr(self._own, "held", None)
+        if held is None or held.generation != self._generation:
+            held = self._own.held = self._hold()
+        return held.driver
+
+    def _hold(self) -> _Held[Driver]:
+        with self._lock:
+            generation = self._generation
+            driver = self._idle.pop() if self._idle else None
+        if driver is None:
             driver = self._make()
             with self._lock:
                 self._made.append(driver)
-            self._own.driver, self._own.generation = driver, self._generation
-        found: Driver = self._own.driver
-        return found
+        held = _Held(driver, generation)
+        weakref.finalize(held, self._let_go, driver, generation).atexit = False
+        return held
+
+    def _let_go(self, driver: Driver, generation: int) -> None:
+        with self._lock:
+            if generation == self._generation:
+                self._idle.append(driver)
 
     def close(self) -> None:
         """End all; whoever asks again gets a new one."""
         with self._lock:
-            made, self._made = self._made, []
+            made, self._made, self._idle = self._made, [], []
             self._generation += 1
         for driver in made:
             self._end(driver)

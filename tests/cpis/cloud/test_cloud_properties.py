@@ -178,6 +178,30 @@ def test_each_thread_has_its_driver() -> None:
     assert drivers.get() is not own
 
 
+def test_drivers_of_threads_that_ended_serve_others() -> None:
+    made: list[object] = []
+    ended: list[object] = []
+
+    def make() -> object:
+        made.append(object())
+        return made[-1]
+
+    drivers = PerThread(make, ended.append)
+    for _ in range(20):
+        thread = threading.Thread(target=drivers.get)
+        thread.start()
+        thread.join()
+    assert len(made) == 1
+    own = drivers.get()
+    both: list[object] = []
+    thread = threading.Thread(target=lambda: both.append(drivers.get()))
+    thread.start()
+    thread.join()
+    assert both[0] is not own
+    drivers.close()
+    assert ended == made
+
+
 def test_one_call_at_a_time_for_a_token() -> None:
     once = OnePerToken()
     inside = threading.Event()
