@@ -55,6 +55,15 @@ networks:
     reserved: [10.86.16.2-10.86.16.9]
     static: [10.86.16.10-10.86.16.59]
     cloud_properties: {virtual_network_name: caisson-net, subnet_name: machines, security_group: caisson-machines}
+- name: foundation
+  type: manual
+  subnets:
+  - range: 10.244.16.0/24
+    gateway: 10.244.16.1
+    azs: [z1, z2]
+    reserved: [10.244.16.2-10.244.16.9]
+    static: [10.244.16.10-10.244.16.59]
+    cloud_properties: {virtual_network_name: caisson-net, subnet_name: foundation, security_group: caisson-machines}
 compilation:
   workers: 1
   az: z1
@@ -75,8 +84,10 @@ def _seed(store: Store) -> None:
         store.put(store.id_of(group, kind, name), kind, {"location": LOCATION}, {**(properties or {}), "provisioningState": "Succeeded"})
 
     subnets = [{"name": SUBNET, "properties": {"addressPrefix": "10.86.16.0/24"}},
-               {"name": "second", "properties": {"addressPrefix": "10.86.17.0/24"}}]
-    add("Microsoft.Network/virtualNetworks", VNET, {"addressSpace": {"addressPrefixes": ["10.86.0.0/16"]}, "subnets": subnets})
+               {"name": "second", "properties": {"addressPrefix": "10.86.17.0/24"}},
+               {"name": "foundation", "properties": {"addressPrefix": "10.244.16.0/24"}}]
+    spans = ["10.86.0.0/16", "10.244.0.0/16"]
+    add("Microsoft.Network/virtualNetworks", VNET, {"addressSpace": {"addressPrefixes": spans}, "subnets": subnets})
     add("Microsoft.Network/networkSecurityGroups", "caisson-machines")
     add("Microsoft.Network/networkSecurityGroups", "shared-machines", group=OTHER_GROUP)
     add("Microsoft.Network/applicationSecurityGroups", "web")

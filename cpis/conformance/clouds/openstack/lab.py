@@ -167,7 +167,10 @@ class Lab:
             "networks": [{"name": "default", "type": "manual", "subnets": [{
                 "range": seed.SUBNET, "gateway": "10.10.0.1", "dns": ["10.10.0.2"], "azs": ["z1", "z2", "z3"],
                 "reserved": ["10.10.0.2-10.10.0.9", "10.10.0.200-10.10.0.254"], "static": ["10.10.0.10-10.10.0.59"],
-                "cloud_properties": {"net_id": self.seeded.network}}]}],
+                "cloud_properties": {"net_id": self.seeded.network}}]}, {
+                "name": "foundation", "type": "manual", "subnets": [{
+                    "range": seed.FOUNDATION_SUBNET, "gateway": "10.244.16.1", "azs": ["z1", "z2", "z3"],
+                    "cloud_properties": {"net_id": self.seeded.foundation_network}}]}],
             "compilation": {"workers": 2, "az": "z1", "vm_type": "compilation", "network": "default", "reuse_compilation_vms": True},
         }, sort_keys=False)
 

@@ -12,6 +12,7 @@ from cpis.conformance.clouds.openstack.layout import PASSWORD, REGION, SECOND_HO
 
 SUBNET = "10.10.0.0/24"
 SECOND_SUBNET = "10.11.0.0/24"
+FOUNDATION_SUBNET = "10.244.16.0/24"
 PUBLIC = "203.0.113.0/24"
 
 FLAVORS = (
@@ -41,6 +42,7 @@ class Seeded:
     network: str
     subnet: str
     second_network: str
+    foundation_network: str
     public_network: str
     floating_ip: str
     image: str
@@ -138,6 +140,7 @@ def resources(layout: Layout) -> Seeded:
     api("PUT", "cinder", f"/os-quota-sets/{demo}", {"quota_set": QUOTA_VOLUMES})
     network, subnet = _network(api, demo, "private", SUBNET)
     second, _ = _network(api, demo, "second", SECOND_SUBNET)
+    foundation, _ = _network(api, demo, "foundation", FOUNDATION_SUBNET)
     public, _ = _network(api, None, "public", PUBLIC)
     router = api("POST", "neutron", "/v2.0/routers", {
         "router": {"name": "router", "project_id": demo, "external_gateway_info": {"network_id": public}}})["router"]["id"]
@@ -148,7 +151,7 @@ def resources(layout: Layout) -> Seeded:
         "name": "light", "disk_format": "raw", "container_format": "bare", "visibility": "public"})["id"]
     api("PUT", "glance", f"/v2/images/{image}/file", content=bytes(1024 * 1024))
     api.close()
-    return Seeded(demo, network, subnet, second, public, floating, image)
+    return Seeded(demo, network, subnet, second, foundation, public, floating, image)
 
 
 def _project(api: Api, name: str) -> str:
