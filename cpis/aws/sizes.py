@@ -11,6 +11,7 @@ from cpis.aws.driver import Tree, filters
 from cpis.cloud.sizes import MachineType, smallest
 from cpis.contract import Denied, Invalid, VmResources
 
+_LARGER_THAN_ANY = MachineType("any", 2**62, 2**62)
 # Looked at first, in all regions for years: general purpose, compute and memory. A list of all types is eight pages.
 _USUAL = ("t3.*", "m5.*", "c5.*", "r5.*", "m6i.*", "c6i.*", "r6i.*")
 
@@ -26,6 +27,7 @@ class Sizes:
 
     def calculate(self, resources: VmResources) -> dict[str, Any]:
         """See `Cpi.calculate_vm_cloud_properties`."""
+        smallest([_LARGER_THAN_ANY], resources)  # what is no size at all is refused before any list
         try:
             kind = smallest(self._types(usual=True), resources)
         except Invalid:

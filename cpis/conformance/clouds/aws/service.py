@@ -177,10 +177,10 @@ class Service:
             before(self._world, params)
         size = rules.page_size(action, params, self._world.settings)
         start = params.pop("NextToken", "") if size else ""
-        known = self._fixed.get(action) if "Filter.1.Name" not in params else None
-        answer = known or self._moto_ec2(environ, params)
-        if action == "DescribeInstanceTypes" and "Filter.1.Name" not in params:
-            self._fixed[action] = answer  # moto reads its table of a thousand types for each page
+        asked = json.dumps(sorted(params.items()))
+        answer = self._fixed.get(asked) or self._moto_ec2(environ, params)
+        if action == "DescribeInstanceTypes":
+            self._fixed[asked] = answer  # moto goes through its table of a thousand types for each page
         if not answer.status.startswith("200"):
             return answer
         after = rules.AFTER.get(action)
