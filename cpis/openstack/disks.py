@@ -92,9 +92,18 @@ class Disks:
         except (Invalid, Conflict, Unavailable) as error:
             # Asked twice at once, or answered and lost: what counts is where the volume is.
             volume = self._volumes.get(cid)
-            if vm_cid in [machine for machine, _ in volume.attachments] or volume.status in _COMING:
+            if vm_cid in [machine for machine, _ in volume.attachments]:
                 return
             _free(volume)
+            if volume.status != "available" and not volume.status.startswith("error"):
+                return
+            if "already attached" in error.message:
+                # Cinder knows before it shows it.
+                if vm_cid in error.message.rpartition("already attached")[2]:
+                    return
+                raise Conflict(
+                    f"the disk {cid} is being attached to another machine: {error.message}", resource=cid, kind="disk",
+                    request_id=error.request_id) from error
             raise error
 
     def _attached(self, vm_cid: str, cid: str) -> DiskHint:

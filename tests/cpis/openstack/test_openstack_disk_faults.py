@@ -187,6 +187,15 @@ def test_a_disk_on_its_way_to_another_machine(services: FakeServices, cpi: OpenS
         cpi.attach_disk(two, disk)
 
 
+def test_a_disk_that_another_machine_gets_in_this_moment(services: FakeServices, cpi: OpenStackCpi) -> None:
+    """As the real services said it: the volume still looked free."""
+    vm, disk = cpi.create_vm(request()).cid, cpi.create_disk(wish())
+    words = f"Invalid volume: volume {disk} is already attached to instances: c37920dd-218f-48b1-8f9e-479f45bc3231"
+    services.faults = [Fault("POST /compute/servers/.*/os-volume", answer=(400, {"badRequest": {"code": 400, "message": words}}, {}))]
+    with pytest.raises(Conflict, match="c37920dd"):
+        cpi.attach_disk(vm, disk)
+
+
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_disk_that_another_call_deletes(services: FakeServices, cpi: OpenStackCpi, gone: bool) -> None:
     disk = cpi.create_disk(wish())
