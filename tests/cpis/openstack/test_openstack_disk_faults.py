@@ -349,7 +349,7 @@ def test_uploads(services: FakeServices, times: Time, tmp_path: Path, file: byte
 @pytest.mark.parametrize(
     ("content", "properties", "words"),
     [(RAW, {"disk_format": "qcow2"}, "image in .* is raw"), (b"", {}, "is empty"), (archive(RAW, "disk.vmdk"), {}, "without root.img"),
-     (archive(RAW)[:1000], {}, "cannot be read"), (gzip.compress(b"text"), {}, "no readable archive"),
+     (archive(RAW)[:1000], {}, "cannot be read"), (gzip.compress(b"text", mtime=0), {}, "no readable archive"),
      (RAW, {"disk_forma": "raw"}, "disk_forma")],
 )
 def test_wrong_images(services: FakeServices, cpi: OpenStackCpi, tmp_path: Path, content: bytes, properties: Any, words: str) -> None:
