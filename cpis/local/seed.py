@@ -8,9 +8,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
-
 from cpis.contract import Invalid, Login, Network
 from cpis.local.images import has_resolved
 
@@ -68,6 +65,10 @@ def write_seed(
 
 def _host_key() -> tuple[str, str]:
     """One of the machine's own, where the caller has none for it (a BOSH director): images have none, since all machines would share it."""
+    # Not needed by a director's machines, and not there on a host within a machine.
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
     return private.decode(), key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -31,10 +32,11 @@ instance_groups:
 
 def test_the_same_comes_out_here_and_there(tmp_path: Path) -> None:
     (tmp_path / "app.yml").write_text(MANIFEST)
+    release = shutil.copytree(ROOT / "docs/examples/greeter/release", tmp_path / "release")
     configs = ROOT / "manifests/cloud-configs"
     done = subprocess.run(
         [CAISSON, "portability", str(tmp_path / "app.yml"), "--cloud-config", str(configs / "local.yml"),
-         "--cloud-config", str(configs / "gcp.yml"), "--run", "--release", str(ROOT / "docs/examples/greeter/release"), "--json"],
+         "--cloud-config", str(configs / "gcp.yml"), "--run", "--release", str(release), "--json"],
         capture_output=True, text=True, timeout=800, check=False, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert done.returncode == 0, done.stdout + done.stderr
     printed = json.loads(done.stdout)

@@ -36,9 +36,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield stand_in
 
 
+def _ours(lab: Lab) -> OpenStackCpi:
+    return OpenStackCpi({**lab.config, "director": "tests"})
+
+
 @pytest.fixture(scope="session")
 def cpi(lab: Lab) -> Iterator[OpenStackCpi]:
-    cpi = OpenStackCpi({**lab.config, "director": "tests"})
+    cpi = _ours(lab)
     yield cpi
     cpi.close()
 
@@ -49,7 +53,7 @@ def nothing_left(lab: Lab) -> Iterator[None]:
     yield
     left = lab.resources()
     if left:  # so that one failure does not become many
-        cpi = OpenStackCpi({**lab.config, "director": "tests"})
+        cpi = _ours(lab)
         for delete, kind in ((cpi.delete_vm, "vm"), (cpi.delete_snapshot, "snapshot"), (cpi.delete_disk, "disk"),
                              (cpi.delete_stemcell, "stemcell")):
             for found in cpi.owned():
@@ -93,7 +97,8 @@ def test_the_few_are_cases() -> None:
 
 @pytest.mark.parametrize("case", chosen(), ids=lambda case: case.name)
 def test_openstack_keeps_the_contract(lab: Lab, cpi: OpenStackCpi, case: Case) -> None:
-    (outcome,) = check(cpi, lab.site(), [case])
+    site = dataclasses.replace(lab.site(), again=lambda: _ours(lab))  # a second process of the same director
+    (outcome,) = check(cpi, site, [case])
     assert not outcome.detail, outcome.detail
     if outcome.skipped:
         pytest.skip(outcome.skipped)

@@ -111,18 +111,20 @@ def catalog(layout: Layout) -> None:
 
 
 def workers_up(layout: Layout) -> bool:
-    """True when the daemons of Nova and Cinder all report `up`."""
+    """True when the daemons of Nova and Cinder all report `up`, and Cinder's scheduler knows where volumes can go: before that it puts each
+    new one into state `error`."""
     api = Api(layout)
     try:
         compute = api("GET", "nova", "/os-services")["services"]
         volume = api("GET", "cinder", "/os-services")["services"]
+        pools = api("GET", "cinder", "/scheduler-stats/get_pools")["pools"]
     except httpx.HTTPError:
         return False
     finally:
         api.close()
     up = [entry["binary"] for entry in [*compute, *volume] if entry["state"] == "up"]
     wanted = {"nova-compute": 2, "nova-conductor": 1, "nova-scheduler": 1, "cinder-volume": 2, "cinder-scheduler": 1}
-    return all(up.count(name) >= number for name, number in wanted.items())
+    return len(pools) >= wanted["cinder-volume"] and all(up.count(name) >= number for name, number in wanted.items())
 
 
 def resources(layout: Layout) -> Seeded:
