@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from director.errors import TaskError, UsageError
+from director.errors import CaissonError, TaskError, UsageError
 from director.manifest.dump import dump
 from director.portability.adapt import adapt
 from director.portability.offer import Offer
@@ -101,8 +101,8 @@ def rehearse(offer: Offer, config: Mapping[str, Any], part: Part, tell: Tell) ->
                 left = sorted(f"{kind} {cid}" for kind, cid in set(stand_in.resources()) - born) if stand_in else []
         except Skipped as reason:
             return Came(offer.label, absent=str(reason))
-        except TaskError as error:
-            return Came(offer.label, failed=str(error), seconds=time.monotonic() - started)
+        except CaissonError as error:  # the other clouds are rehearsed all the same
+            return Came(offer.label, failed=error.message, seconds=time.monotonic() - started)
     return dataclasses.replace(came, left=tuple(left), seconds=time.monotonic() - started)
 
 
@@ -217,7 +217,16 @@ def _director(state: Path) -> Iterator[_Director]:
         director.run("director", "stop", check=False)
         for folder in (state / "local", state / "cpis" / _CPI / "local"):
             if folder.exists():
-                subprocess.run([sys.executable, "-m", "cpis.local.clean", str(folder)], check=False, capture_output=True)
+                _clean(folder)
+
+
+def _clean(folder: Path) -> None:
+    """Remove the machines of a local cloud. Raises TaskError when some stay."""
+    ended = subprocess.run([sys.executable, "-m", "cpis.local.clean", str(folder)], check=False, capture_output=True, text=True)
+    if ended.returncode != 0:
+        raise TaskError(
+            f"machines of the rehearsal could not be removed: {_last(ended)}",
+            suggestion="`ps`, `ip netns` and `losetup -a` show what is left; a restart of this computer ends it.")
 
 
 def _last(ended: subprocess.CompletedProcess[str]) -> str:

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
+from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 from cli_world import Cli
 
-MANIFEST = """
-name: app
-stemcells: [{alias: default, os: debian-bookworm, version: "1"}]
-releases: [{name: app, version: "1"}]
-update: {canaries: 1, max_in_flight: 1, canary_watch_time: 1, update_watch_time: 1}
-instance_groups:
-- name: web
-  instances: 2
-  azs: [z1, z2]
-  vm_type: small
-  stemcell: default
-  networks: [{name: private}]
-  jobs: [{name: web, release: app}]
-- name: db
-  instances: 1
-  azs: [z1]
-  vm_type: small
-  persistent_disk_type: large
-  stemcell: default
-  networks: [{name: private, static_ips: [10.0.0.20]}]
-  jobs: [{name: db, release: app}]
-"""
+from director.cli import rehearsing
 
-CLOUD = """
-azs: [{name: z1}, {name: z2}]
-vm_types: [{name: small, cloud_properties: {cpu: 2, ram: 4096}}]
-disk_types: [{name: large, disk_size: 10240}]
-networks:
-- name: private
-  type: manual
-  subnets:
-  - {range: 10.0.0.0/24, gateway: 10.0.0.1, azs: [z1], static: [10.0.0.20]}
-  - {range: 10.0.1.0/24, gateway: 10.0.1.1, azs: [z2]}
-compilation: {workers: 1, az: z1, vm_type: small, network: private}
-"""
+DATA = pathlib.Path(__file__).parents[1] / "portability/data"
+MANIFEST = (DATA / "app.yml").read_text()
+CLOUD = (DATA / "cloud.yml").read_text()
 
 
 @pytest.fixture
@@ -96,6 +69,26 @@ def test_live_asks_the_clouds(offline: Cli, files: pathlib.Path) -> None:
     refused = offline(*arguments, "--live", "cpis.yml")
     assert refused.code == 1
     assert "no entries of type 'fake'" in refused.err
+
+
+@pytest.mark.usefixtures("files")
+def test_a_rehearsal_without_its_addresses_fails_that_cloud_alone(offline: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in for Google has no 10.0.0.0/24 in its config: that is told, and the next cloud is tried all the same."""
+    tried: list[str] = []
+
+    @contextlib.contextmanager
+    def director(state: pathlib.Path) -> Iterator[object]:
+        tried.append(str(state))
+        yield mock.Mock()
+
+    monkeypatch.setattr(rehearsing, "_director", director)
+    monkeypatch.setattr(rehearsing, "_deployed", lambda *arguments: rehearsing.Came("fake", (("web", "z1", "web running"),)))
+    found = offline("portability", "app.yml", "--cloud-config", "gcp=fake.yml", "--cloud-config", "fake.yml", "--run", "--json")
+    assert found.code == 1
+    lines = found.json["Lines"]
+    assert any(line.startswith("gcp: failed") and "has no addresses of 10.0.0.0/24" in line for line in lines), lines
+    assert any(line.startswith("fake: deployed and deleted") for line in lines), lines
+    assert len(tried) == 2
 
 
 @pytest.mark.usefixtures("files")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,41 +14,9 @@ from director.portability.model import Report
 from director.portability.offer import Offer
 from director.portability.study import study
 
-MANIFEST = """
-name: app
-stemcells: [{alias: default, os: debian-bookworm, version: "1"}]
-releases: [{name: app, version: "1"}]
-update: {canaries: 1, max_in_flight: 1, canary_watch_time: 1, update_watch_time: 1}
-instance_groups:
-- name: web
-  instances: 2
-  azs: [z1, z2]
-  vm_type: small
-  stemcell: default
-  networks: [{name: private}]
-  jobs: [{name: web, release: app}]
-- name: db
-  instances: 1
-  azs: [z1]
-  vm_type: small
-  persistent_disk_type: large
-  stemcell: default
-  networks: [{name: private, static_ips: [10.0.0.20]}]
-  jobs: [{name: db, release: app}]
-"""
-
-CLOUD = """
-azs: [{name: z1}, {name: z2}]
-vm_types: [{name: small, cloud_properties: {cpu: 2, ram: 4096}}]
-disk_types: [{name: large, disk_size: 10240}]
-networks:
-- name: private
-  type: manual
-  subnets:
-  - {range: 10.0.0.0/24, gateway: 10.0.0.1, azs: [z1], static: [10.0.0.20]}
-  - {range: 10.0.1.0/24, gateway: 10.0.1.1, azs: [z2]}
-compilation: {workers: 1, az: z1, vm_type: small, network: private}
-"""
+DATA = Path(__file__).parent / "data"
+MANIFEST = (DATA / "app.yml").read_text()
+CLOUD = (DATA / "cloud.yml").read_text()
 
 
 def offer(cpi: str, cloud: str = CLOUD, manifest: str = MANIFEST) -> Offer:
