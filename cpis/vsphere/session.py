@@ -29,7 +29,7 @@ from cpis.cloud.drivers import PerThread
 from cpis.cloud.faults import MALFORMED, by_status
 from cpis.cloud.limits import Rate, shared
 from cpis.cloud.text import first_line
-from cpis.contract import Denied, Unavailable
+from cpis.contract import CpiError, Denied, Unavailable
 from cpis.vsphere.address import Address, newest_version, trust
 from cpis.vsphere.errors import NOT_AUTHENTICATED, NotSoap, busy, explain, of_page
 
@@ -156,8 +156,10 @@ class Session:
                 adapter = self._adapters[SDK].get()
                 adapter.cookie = self._cookie
                 manager = vim.SessionManager(self._content.sessionManager._moId, adapter)
-                with contextlib.suppress(Exception):  # an idle session ends by itself
-                    manager.Logout()
+                try:
+                    manager.Logout()  # an idle session ends by itself, should this fail
+                except (vmodl.MethodFault, CpiError, NotSoap, OSError, http.client.HTTPException) as error:
+                    log.info("logging out of vCenter failed: %s", type(error).__name__)
             self._cookie, self._content, self._driver, self._storage = "", None, None, None
             for adapters in self._adapters.values():
                 adapters.close()
