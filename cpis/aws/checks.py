@@ -82,7 +82,8 @@ class Checks:
             yield Check.failed(self._api.place.url("sts"), "reach", error)
             return
         yield Check(self._api.place.url("sts"), "reach", True, "answers")
-        yield Check("credentials", "authenticate", True, f"{who.get('Arn', '')} in account {who.get('Account', '')}")
+        yield Check("credentials", "authenticate", True, (
+            f"{who.get('Arn', '')} in account {who.get('Account', '')}, by {self._api.source.origin}"))
         if stamp:
             skew = self._now() - email.utils.parsedate_to_datetime(stamp).timestamp()
             words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS"

@@ -63,7 +63,7 @@ class AwsCpi:
         self._ca = _CaFile(str((found.get("connection_options") or {}).get("ca_cert") or ""))
         director = str(config.get("director") or "caisson")
         self._place = Place(found, self._ca.path)
-        source = credentials.of_config(found, self._assume, clock=clock)
+        source = credentials.of_config(found, self._assume, ca_file=self._ca.path, clock=clock)
         self._api = Api(self._place, source, found, clock, sleep)
         self._facts = Facts(self._api)
         self._instances = Instances(self._api)

@@ -41,7 +41,7 @@ RATE = limits.Rate(40.0, 10.0)
 RATED_MACHINES = 30
 MORE = 1.05
 PACKAGES = "CAISSON_OPENSTACK_PACKAGES"
-LIBRARIES = ("libcloud", "pyVmomi", "requests", "botocore", "boto3")
+LIBRARIES = ("libcloud", "pyVmomi", "requests", "botocore", "boto3", "google.auth", "azure.identity", "msal")
 
 
 def clouds(world: World) -> list[Row]:

@@ -186,7 +186,7 @@ def test_a_director_that_uses_no_cloud_loads_no_library_of_one() -> None:
         "import sys, director.service, director.cli.main, cpis.registry, cpis.fake, cpis.local\n"
         "import director.api.app, director.execute.clouds, cpis.cloud.schema, cpis.portable, cpis.process, cpis.wire.server\n"
         "[cpis.cloud.schema.Schema.of(name) for name in cpis.cloud.schema.clouds()]\n"
-        "libraries = {'libcloud', 'pyVmomi', 'boto3', 'botocore', 'google', 'azure', 'openstack', 'moto'}\n"
+        "libraries = {'libcloud', 'pyVmomi', 'boto3', 'botocore', 'google', 'azure', 'msal', 'openstack', 'moto'}\n"
         "found = sorted({name.partition('.')[0] for name in sys.modules} & libraries)\n"
         "sys.exit(f'loaded: {found}' if found else 0)"
     )
