@@ -229,7 +229,8 @@ class Check:
     """One thing that `caisson cloud check` looked at. `name` says what (`ec2:RunInstances`, `subnet subnet-1`).
 
     `ok` is None when it cannot be told without making something; `detail` then says why, else what was found, in the
-    cloud's own words. `suggestion` is the next step when it is not well.
+    cloud's own words. `suggestion` is the next step when it is not well. `asked` is false for what nobody looked at, since the
+    cloud did not answer or the time was over: `detail` says which, and `ok` is None.
     """
 
     name: str
@@ -237,12 +238,21 @@ class Check:
     ok: bool | None
     detail: str = ""
     suggestion: str = ""
+    asked: bool = True
 
     @classmethod
     def failed(cls, name: str, kind: CheckKind, error: CpiError) -> Check:
         """The check whose question was answered with this error."""
         words = f"{error.message} (request {error.request_id})" if error.request_id else error.message
         return cls(name, kind, False, words, error.suggestion)
+
+    @classmethod
+    def not_entered(cls, name: str, account: str, error: CpiError) -> tuple[Check, ...]:
+        """The checks of a first question that was answered with this error: `name` was not reached, or it was and `account` is refused.
+        A certificate that does not verify (code `tls`) may be anyone's, so that nothing was reached."""
+        if isinstance(error, Denied) and error.code != "tls":
+            return cls(name, "reach", True, "answers"), cls.failed(account, "authenticate", error)
+        return (cls.failed(name, "reach", error),)
 
 
 @dataclasses.dataclass(frozen=True)

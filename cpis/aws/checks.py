@@ -74,12 +74,8 @@ class Checks:
     def _enter(self) -> Iterator[Check]:
         try:
             who, stamp = self._api.identity()
-        except Denied as error:
-            yield Check(self._api.place.url("sts"), "reach", True, "answers")
-            yield Check.failed("credentials", "authenticate", error)
-            return
         except CpiError as error:
-            yield Check.failed(self._api.place.url("sts"), "reach", error)
+            yield from Check.not_entered(self._api.place.url("sts"), "credentials", error)
             return
         yield Check(self._api.place.url("sts"), "reach", True, "answers")
         yield Check("credentials", "authenticate", True, (

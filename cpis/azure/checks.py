@@ -15,7 +15,7 @@ from cpis.azure.names import ASG, GALLERY, NSG
 from cpis.azure.networks import BALANCERS, Networks, listed
 from cpis.azure.sizes import Sizes
 from cpis.azure.stemcells import Stemcells
-from cpis.contract import Check, CheckKind, CpiError, Denied, Network, Properties, Uses
+from cpis.contract import Check, CheckKind, CpiError, Network, Properties, Uses
 
 _MOST_SKEW_SECONDS = 300.0
 _QUOTAS = ("cores", "virtualMachines")
@@ -78,14 +78,10 @@ class Checks:
             return
         try:
             answer = self._arm.send("GET", path, "the subscription")
-        except Denied as error:
-            yield Check("Azure Resource Manager", "reach", True, self._settings.place.arm)
-            yield Check.failed("credentials", "authenticate", error)
-            return
         except CpiError as error:
-            yield Check.failed("Azure Resource Manager", "reach", error)
+            yield from Check.not_entered(self._settings.place.arm, "credentials", error)
             return
-        yield Check("Azure Resource Manager", "reach", True, self._settings.place.arm)
+        yield Check(self._settings.place.arm, "reach", True, "answers")
         yield Check("credentials", "authenticate", True, f"subscription {answer.body.get('displayName') or self._settings.subscription}")
         yield _clock(answer.headers.get("date", ""))
         yield self._asked(f"resource group {group}", "configuration", self._there, f"{path}/resourceGroups/{group}")

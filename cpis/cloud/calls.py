@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import tenacity
 
-from cpis.cloud.faults import NOT_SENT
+from cpis.cloud import hurry as hurries
+from cpis.cloud.faults import LOST, NOT_SENT
 from cpis.cloud.limits import Limiter
 from cpis.contract import CpiError, Denied, Throttled, Unavailable
 
@@ -50,12 +51,17 @@ class Caller:
 
         Refusals for the rate are waited out. Unavailable is tried again (`tries` times at most) when `repeatable`, or when the request
         never left; a request whose repetition could make a second thing is not repeatable. `also` names errors that pass by themselves
-        (not there yet, still busy). All of it ends after `patience` seconds with the last error. Raises CpiError.
+        (not there yet, still busy). All of it ends after `patience` seconds with the last error. In a hurry (`hurry.py`) a cloud that
+        cannot be reached is not asked again, any other twice at most, and none once the time is over. Raises CpiError.
         """
         started = self._clock()
         renewed = False
+        hurry = hurries.current()
+        tries = hurries.TRIES if hurry else self._tries
 
         def attempt() -> Result:
+            if hurry is not None and not hurry.left():
+                raise Unavailable(f"{what}: not asked, the time is over", code="timeout")
             self._limiter.take(family, cost)
             try:
                 answer = action()
@@ -71,6 +77,8 @@ class Caller:
             nonlocal renewed
             if isinstance(error, Throttled):
                 return True
+            if hurry is not None and isinstance(error, Unavailable) and error.code in (NOT_SENT, LOST):
+                return False
             if isinstance(error, Unavailable) and (repeatable or error.code == NOT_SENT):
                 return True
             if isinstance(error, Denied) and self._renew is not None and not renewed:
@@ -88,7 +96,9 @@ class Caller:
 
         def stop(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, Unavailable) and state.attempt_number >= self._tries:
+            if isinstance(error, Unavailable) and state.attempt_number >= tries:
+                return True
+            if hurry is not None and state.upcoming_sleep > hurry.left():
                 return True
             return self._clock() - started + state.upcoming_sleep > patience
 
@@ -98,4 +108,5 @@ class Caller:
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(again), wait=wait, stop=stop, sleep=self._sleep, before_sleep=tell, reraise=True)
-        return retrying(attempt)
+        with hurries.asking(what):
+            return retrying(attempt)

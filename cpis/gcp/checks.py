@@ -85,20 +85,16 @@ class Checks:
         try:
             self._tokens.access_token  # noqa: B018 - getting it is the question
         except CpiError as error:
-            yield Check.failed(
-                f"token for {self._tokens.who}", "reach" if isinstance(error, Unavailable) else "authenticate", error)
+            lost = isinstance(error, Unavailable) or error.code == "tls"
+            yield Check.failed(f"token for {self._tokens.who}", "reach" if lost else "authenticate", error)
             return
         place = self._settings.compute
         try:
             answer = self._compute.call(
                 "GET project", lambda: self._compute.driver.connection.request(f"{API}/{self._settings.project}"),
                 patience=_PATIENCE_SECONDS)
-        except Unavailable as error:
-            yield Check.failed(f"{place.host}:{place.port}", "reach", error)
-            return
-        except Denied as error:
-            yield Check(f"{place.host}:{place.port}", "reach", error.code != "tls", "it answers")
-            yield Check.failed(f"{self._tokens.who} in project {self._settings.project}", "authenticate", error)
+        except (Unavailable, Denied) as error:
+            yield from Check.not_entered(f"{place.host}:{place.port}", f"{self._tokens.who} in project {self._settings.project}", error)
             return
         except NotFound as error:
             yield Check.failed(f"project {self._settings.project}", "configuration", error)
@@ -106,7 +102,7 @@ class Checks:
         except CpiError as error:
             yield Check.failed(f"project {self._settings.project}", "authenticate", error)
             return
-        yield Check(f"{place.host}:{place.port}", "reach", True, "it answers")
+        yield Check(f"{place.host}:{place.port}", "reach", True, "answers")
         yield Check(f"{self._tokens.who} in project {self._settings.project}", "authenticate", True, "signed in")
         yield self._time(answer.headers.get("date") or "")
 

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from cpis.cloud.faults import MALFORMED, by_status, unexplained
+from cpis.cloud.hurry import asking
 from cpis.cloud.text import first_line, redact
 from cpis.contract import CpiError, Denied, Invalid
 
@@ -61,7 +62,8 @@ class Tokens:
         """Raises Denied, Unavailable."""
         with self._lock:
             if not self._token or self._clock() >= self._until:
-                answer = self._source()
+                with asking(f"token for {self.who}"):
+                    answer = self._source()
                 token, seconds = answer.get("access_token"), answer.get("expires_in")
                 if not isinstance(token, str) or not token or not isinstance(seconds, int | float):
                     raise Denied(f"the token endpoint of {self.who} answers without a token", code=MALFORMED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cpis.cloud import faults
 from cpis.contract import Check, CheckKind, CpiError, Invalid, Properties, Uses
 from cpis.openstack.api import Api
 from cpis.openstack.flavors import Flavors
@@ -39,8 +38,11 @@ class Checks:
         try:
             login = self._api.session.current()
         except CpiError as error:
-            kind: CheckKind = "configuration" if isinstance(error, Invalid) else "authenticate"
-            yield Check.failed(f"keystone {self._api.account.auth_url}", "reach" if error.code == faults.NOT_SENT else kind, error)
+            name = f"keystone {self._api.account.auth_url}"
+            if isinstance(error, Invalid):
+                yield Check.failed(name, "configuration", error)
+            else:
+                yield from Check.not_entered(name, "keystone login", error)
             return
         yield Check("keystone login", "authenticate", True, f"project {login.project}")
         ahead = login.ahead_seconds

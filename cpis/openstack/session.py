@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from cpis.cloud import faults
+from cpis.cloud.hurry import asking
 from cpis.contract import Conflict, CpiError, Denied, Invalid, NotFound, Unavailable
 from cpis.openstack.account import Account
 
@@ -86,13 +87,14 @@ class Session:
     def _new(self) -> Login:
         what = "keystone POST /auth/tokens"
         try:
-            token, answer = self._ask(json.dumps(self._account.login()))
+            with asking(f"keystone {self._account.auth_url}"):
+                token, answer = self._ask(json.dumps(self._account.login()))
             return self._read(token, answer["token"])
         except Exception as error:
             found = self._explain(what, error)
             if isinstance(found, Unavailable):
                 found.code = faults.NOT_SENT
-            elif isinstance(found, Denied):
+            elif isinstance(found, Denied) and found.code != "tls":
                 found.code = "credentials"
             elif isinstance(found, NotFound | Conflict):
                 # Keystone's word for an application credential that is gone is 404; it must not pass for a machine that is not there.

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cpis.cloud import hurry
 from cpis.cloud.keyed import OnePerToken
 from cpis.contract import (
     Check,
@@ -355,9 +356,11 @@ class ProcessCpi:
                     _lost(row.token))
 
     def _inner_checks(self, uses: Uses) -> list[Check]:
-        """What our own executable finds in its cloud."""
+        """What our own executable finds in its cloud, in the time that is left."""
+        hurried = hurry.current()
         try:
-            return answers.many(self._call("caisson_checks", dataclasses.asdict(uses)), "caisson_checks", Check)
+            told = self._call("caisson_checks", dataclasses.asdict(uses), *([] if hurried is None else [hurried.left()]))
+            return answers.many(told, "caisson_checks", Check)
         except NotSupported:
             return []
         except CpiError as error:

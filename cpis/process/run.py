@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cpis.cloud import hurry
 from cpis.cloud.text import HIDDEN, first_line, redact
 from cpis.contract import Invalid, Unavailable
 from cpis.wire import errors, secrets
@@ -32,14 +33,18 @@ class Ended:
 
 
 Runner = Callable[[Sequence[str], str], Ended]
-"""Runs a command with a text on stdin until it ends. Raises OSError when it cannot be started."""
+"""Runs a command with a text on stdin until it ends. Raises OSError when it cannot be started, TimeoutExpired in a hurry."""
 
 
 def run(command: Sequence[str], text: str) -> Ended:
-    """The real one. Nothing of our environment is inherited but TMPDIR. No time limit: a CPI waits out rate limits by itself. In a session
-    of its own, so that Ctrl-C for the director does not end a creation in its middle."""
+    """The real one. Nothing of our environment is inherited but TMPDIR. No time limit: a CPI waits out rate limits by itself; but in a
+    hurry, as checks are, it is ended with its time. In a session of its own, so that Ctrl-C for the director does not end a creation in
+    its middle."""
+    waiting = hurry.current()
     environment = {"PATH": _PATH, **({"TMPDIR": os.environ["TMPDIR"]} if "TMPDIR" in os.environ else {})}
-    ended = subprocess.run(command, input=text.encode(), capture_output=True, env=environment, check=False, start_new_session=True)
+    ended = subprocess.run(
+        command, input=text.encode(), capture_output=True, env=environment, check=False, start_new_session=True,
+        timeout=None if waiting is None else max(0.1, waiting.left()))
     return Ended(ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"), ended.returncode)
 
 
@@ -71,7 +76,12 @@ class Executable:
         shown = {**request, "arguments": _redacted(method, arguments), "context": self._shown_context(own)}
         _LOG.debug("%s request: %s", request_id, redact(json.dumps(shown), hidden))
         try:
-            ended = self._runner(self._command, json.dumps(request))
+            with hurry.asking(f"{method} of {self._command[0]}"):
+                ended = self._runner(self._command, json.dumps(request))
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(
+                f"the CPI {self._command[0]} did not answer {method} within {error.timeout:.0f} s", code="timeout",
+                resource=self._command[0], request_id=request_id, suggestion="Does its cloud answer? Its log may say.") from None
         except OSError as error:
             raise Invalid(
                 f"the CPI {self._command[0]} cannot be started: {error.strerror}", resource=self._command[0],

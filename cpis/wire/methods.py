@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cpis.cloud import hurry
 from cpis.cloud.schema import Schema
 from cpis.contract import (
     CloudChecker,
@@ -246,11 +247,15 @@ def caisson_remove(cpi: Cpi, call: Call, found: Tree) -> None:
     cpi.remove(Found(str(found.get("kind")), str(found.get("cid")), str(found.get("token"))))
 
 
-def caisson_checks(cpi: Cpi, call: Call, uses: Tree) -> list[Tree]:
+_CHECK_SECONDS = 30.0
+
+
+def caisson_checks(cpi: Cpi, call: Call, uses: Tree, seconds: float = _CHECK_SECONDS) -> list[Tree]:
     if not isinstance(cpi, CloudChecker):
         raise NotImplementedHere(f"the {cpi.name} CPI has no checks")
     asked = Uses(**{**uses, "stemcell_cids": tuple(uses.get("stemcell_cids") or ())})
-    return [dataclasses.asdict(check) for check in cpi.checks(asked)]
+    with hurry.within(hurry.Hurry(seconds)):
+        return [dataclasses.asdict(check) for check in cpi.checks(asked)]
 
 
 def _texts(metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -269,6 +274,7 @@ _KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "list?": ("an array of strings or null", lambda value: value is None or (
         isinstance(value, list) and all(isinstance(item, str) for item in value))),
     "size": ("a whole number of MiB", _is_whole),
+    "seconds": ("a number of seconds", lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value >= 0),
     "any": ("anything", lambda value: True),
 }
 
@@ -328,5 +334,5 @@ METHODS: Mapping[str, Method] = {
     "caisson_find": Method(caisson_find, _shape("token:text")),
     "caisson_owned": Method(caisson_owned),
     "caisson_remove": Method(caisson_remove, _shape("found:hash")),
-    "caisson_checks": Method(caisson_checks, _shape("uses:hash")),
+    "caisson_checks": Method(caisson_checks, _shape("uses:hash seconds:seconds"), 1),
 }

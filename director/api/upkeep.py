@@ -12,6 +12,7 @@ from director.execute import cleanup
 from director.execute.networks import check_orphaned
 
 CPI_NOT_FOUND = 550001
+_LONGEST_CHECK_SECONDS = 3600
 
 
 def clean_up(call: Call) -> Response:
@@ -44,14 +45,19 @@ def clean_up_preview(call: Call) -> Response:
 
 
 def check_cloud(call: Call) -> Response:
-    """Ours: whether the cloud of a CPI is ready. `cpi` is its name; the director's own cloud without one. 404 for a name that is none."""
-    name = field(call.json(), "cpi", str, default="")
+    """Ours: whether the cloud of a CPI is ready. `cpi` is its name; the director's own cloud without one. `timeout` is for all checks, in
+    whole seconds. 404 for a name that is none."""
+    body = call.json()
+    name, timeout = field(body, "cpi", str, default=""), field(body, "timeout", int, default=None)
+    if timeout is not None and not 1 <= timeout <= _LONGEST_CHECK_SECONDS:
+        raise UsageError(f"'timeout' must be from 1 to {_LONGEST_CHECK_SECONDS} seconds, not {timeout}", code=40000)
     if name and name not in call.services.cpis():
         known = ", ".join(item for item in call.services.cpis() if item)
         raise NotFoundError(
             f"CPI '{name}' not found in cpi-config", code=CPI_NOT_FOUND,
             suggestion=did_you_mean(name, call.services.cpis()) or (f"There are: {known}." if known else "There is no CPI config."))
-    return call.start("check_cloud", {"cpi": name}, f"check cloud {name}".rstrip())
+    arguments = {"cpi": name} if timeout is None else {"cpi": name, "timeout": timeout}
+    return call.start("check_cloud", arguments, f"check cloud {name}".rstrip())
 
 
 def cloud_orphans(call: Call) -> Response:

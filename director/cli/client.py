@@ -378,9 +378,9 @@ class Client:
     def delete_disk(self, cid: str) -> dict[str, Any]:
         return self.start("DELETE", f"/disks/{quote(cid, safe='')}")
 
-    def check_cloud(self, cpi: str) -> dict[str, Any]:
-        """Start the task whose result has a line of JSON for each check."""
-        return self.start("POST", "/cloud_checks", json={"cpi": cpi})
+    def check_cloud(self, cpi: str, timeout: int | None = None) -> dict[str, Any]:
+        """Start the task whose result has a line of JSON for each check. `timeout` is for all of them, in seconds."""
+        return self.start("POST", "/cloud_checks", json={"cpi": cpi, **({} if timeout is None else {"timeout": timeout})})
 
     def cloud_orphans(self, cpi: str | None = None) -> dict[str, Any]:
         """Start the task whose result has a line of JSON for each orphan."""

@@ -187,7 +187,7 @@ def _clean_up(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str
 
 
 def _check_cloud(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:
-    return cloud_checks.check_cloud(ctx, str(arguments.get("cpi") or ""))
+    return cloud_checks.check_cloud(ctx, str(arguments.get("cpi") or ""), float(arguments.get("timeout") or cloud_checks.SECONDS))
 
 
 def _cloud_orphans(_: TaskContext, ctx: context.Context, arguments: Arguments) -> str:

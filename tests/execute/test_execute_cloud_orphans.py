@@ -188,8 +188,10 @@ def test_a_cloud_is_checked_with_what_the_configs_use(world: World) -> None:
     world.cloud.vanish(stemcell)
     assert cloud_checks.check_cloud(world.context, "") == "1 check(s) failed"
     world.cloud.faults = [Fault("checks", "Denied", times=100, message="who are you")]
-    (only,) = checked(world)
-    assert (only["ok"], only["detail"]) == (False, "who are you (request fake-checks)")
+    first, *rest = checked(world)
+    assert (first["ok"], first["detail"]) == (False, "who are you (request fake-checks)")
+    assert [(row["name"], row["ok"], row["asked"], row["detail"]) for row in rest][-1] == (
+        f"stemcell {stemcell}", None, False, "not asked: the fake cloud failed")
 
 
 def test_wrong_cloud_properties_are_checks_that_failed(world: World) -> None:
@@ -223,8 +225,9 @@ class Older(FakeCpi):
 def test_a_cpi_with_the_older_check_is_asked_that(error: contract.CpiError | None, ok: bool) -> None:
     cpi = Older()
     cpi.error = error
-    (check,) = cloud_checks.checks(cpi, "", {"": "fake"}, [], [])
+    check, *rest = cloud_checks.checks(cpi, "", {"": "fake"}, [], [])
     assert check.ok is ok
+    assert not [item for item in rest if item.asked]
     assert check.suggestion == ("sudo" if error else "")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from director.cli import templates
+from director.cli.cloud_checking import timeout_option
 from director.cli.session import Session
 from director.cli.verb import verb
 from director.errors import UsageError
@@ -38,6 +40,7 @@ _FINDINGS = ("Cloud", "Topic", "Need", "State", "What", "What to do")
 @click.option("--report", "document", default="", metavar="FILE", help="Write the report as JSON")
 @click.option("--live", default="", metavar="CPI_CONFIG",
               help="Ask the clouds, too: quotas left, images, networks, permissions; credentials are those of this CPI config")
+@timeout_option("With --live: for all questions to one cloud; 30 by default")
 @click.option("--run", "rehearsing", is_flag=True,
               help="Deploy on each in turn, too: here, on what stands in for the cloud, and compare what came out")
 @click.option("--release", "releases", multiple=True, metavar="PATH",
@@ -48,7 +51,7 @@ _FINDINGS = ("Cloud", "Topic", "Need", "State", "What", "What to do")
 @click.option("--strict", is_flag=True, help="Differences, and what only the cloud knows, count as failures")
 def command(
     session: Session, manifest: str, configs: tuple[str, ...], details: bool, page: str, document: str, live: str,
-    rehearsing: bool, releases: tuple[str, ...], runtime_configs: tuple[str, ...], errands: tuple[str, ...],
+    timeout: int | None, rehearsing: bool, releases: tuple[str, ...], runtime_configs: tuple[str, ...], errands: tuple[str, ...],
     strict: bool, sources: templates.Sources,
 ) -> int:
     """Show what a deployment needs, and whether each cloud config gives it. No cloud is touched, unless --live says so.
@@ -62,11 +65,11 @@ def command(
     offers = _read(manifest, configs, sources)
     report = study(*offers)
     if live:
-        from director.cli.cloud_checking import from_here
-
         asked = zip(offers[1], configs, strict=True)
-        report = with_live(
-            report, {offer.label: list(from_here(offer.facts.cpi, "", live, (_named(text)[2],), sources)) for offer, text in asked})
+        report = with_live(report, {
+            offer.label: _asked(session, offer, live, _named(text)[2], sources, timeout) for offer, text in asked})
+    elif timeout is not None:
+        raise UsageError("--timeout goes with --live", suggestion="Only --live asks clouds.")
     if page:
         _write(page, written.to_html(report))
     if document:
@@ -81,6 +84,19 @@ def command(
         trees = [templates.evaluate(_named(text)[2], _values(sources)).tree for text in configs]
         failed = not _rehearse(session, templates.evaluate(manifest, sources), list(zip(offers[1], trees, strict=True)), extras) or failed
     return 1 if failed else 0
+
+
+def _asked(
+    session: Session, offer: Offer, live: str, path: str, sources: templates.Sources, timeout: int | None,
+) -> list[Mapping[str, Any]]:
+    """What one cloud says, shown at a terminal while it comes."""
+    from director.cli.cloud_checking import from_here, line
+
+    found = []
+    for row in from_here(offer.facts.cpi, "", live, (path,), sources, seconds=timeout):
+        line(session.ui, row, offer.label)
+        found.append(row)
+    return found
 
 
 def _rehearse(

@@ -60,7 +60,8 @@ def test_each_thing_missing_is_named(services: FakeServices, cpi: OpenStackCpi) 
 )
 def test_nothing_more_after_a_failed_login(services: FakeServices, cpi: OpenStackCpi, fault: Fault, kind: str, words: str) -> None:
     services.faults = [fault]
-    (check,) = cpi.checks(Uses())
+    *before, check = cpi.checks(Uses())
+    assert [(item.kind, item.ok) for item in before] == ([("reach", True)] if kind == "authenticate" else [])
     assert (check.kind, check.ok) == (kind, False)
     assert words in check.detail
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cpis.cloud import hurry
 from cpis.conformance import CASES, Case, Site, check
 from cpis.conformance.suite import Outcome
 from cpis.contract import (
@@ -38,6 +39,8 @@ from cpis.contract import (
 from cpis.fake import FakeCpi
 from cpis.process import ProcessCpi
 from cpis.process.run import Ended
+from cpis.wire.errors import BadCall
+from cpis.wire.methods import METHODS
 from cpis.wire.server import Cloud, answer
 
 LOGIN = Login("caisson", "ssh-ed25519 AAAA", "ssh-ed25519 BBBB", "host-key-word")
@@ -414,6 +417,24 @@ def test_a_process_inherits_nothing_but_where_to_find_and_where_to_write(tmp_pat
     seen = dict(line.split("=", 1) for line in (tmp_path / "seen").read_text().splitlines())
     assert {key: seen[key] for key in ("PATH", "TMPDIR")} == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": str(tmp_path)}
     assert set(seen) <= {"PATH", "TMPDIR", "PWD", "SHLVL", "_", "OLDPWD"}, "the rest is the shell's own"
+
+
+def test_an_executable_that_does_not_answer_a_check_is_ended_with_its_time(tmp_path: Path) -> None:
+    answered = json.dumps({"result": {"stemcell_formats": [], "api_version": 2, "caisson": 1}, "error": None, "log": ""})
+    line = f"""case "$(cat)" in *'"info"'*) echo '{answered}';; *) echo $$ > {tmp_path}/pid; exec sleep 300;; esac"""
+    cpi = ProcessCpi({"path": executable(tmp_path, line), "state_dir": str(tmp_path / "state")})
+    with hurry.within(hurry.Hurry(1.0)):
+        *_, last = cpi.checks(Uses())
+    assert (last.kind, last.ok) == ("reach", False)
+    assert "did not answer caisson_checks within" in last.detail
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize("seconds", [-1, "5", True, None])
+def test_the_time_of_a_check_over_the_wire_is_a_number(seconds: Any) -> None:
+    with pytest.raises(BadCall, match="seconds must be a number of seconds"):
+        METHODS["caisson_checks"].arguments([{}, seconds])
 
 
 # Each call is a process, which costs what all others in this file cost together.
