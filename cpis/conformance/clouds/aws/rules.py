@@ -17,6 +17,7 @@ _SETS = {
 }
 _IDS = {"DescribeInstances": "InstanceId.1", "DescribeVolumes": "VolumeId.1", "DescribeSnapshots": "SnapshotId.1"}
 _USER_DATA_BYTES = 16 * 1024
+_MOST_ENDED = 20
 GIB = 2**30
 
 
@@ -72,8 +73,21 @@ class World:
     def must_live(self, cid: str) -> None:
         """A token whose instance was terminated makes no other one. Source: EC2 API reference, "Ensuring idempotency"."""
         instance = self.instance(cid)
-        if instance is not None and instance.state == "terminated":
+        if instance is None or instance.state == "terminated":
             raise Refusal("IdempotentInstanceTerminated", f"The instance '{cid}' of this client token has been terminated.")
+
+    def forget(self) -> None:
+        """Terminated instances are listed for about an hour, then no more; here for as long as there are few of them.
+
+        Moto keeps them and the tags of all that ever was, and goes through these at every look: thousands of faults took hours.
+        """
+        ended = [instance for instance in self.ec2.all_instances() if instance.state == "terminated"]
+        for instance in ended[:-_MOST_ENDED]:
+            for number in [number for number, made in self.ec2.reservations.items() if instance in made.instances]:
+                del self.ec2.reservations[number]
+        living = {instance.id for instance in self.ec2.all_instances()} | set(self.ec2.volumes) | set(self.ec2.enis)
+        for cid in [cid for cid in self.ec2.tags if cid.startswith(("i-", "vol-", "eni-")) and cid not in living]:
+            del self.ec2.tags[cid]
 
     def look(self, cid: str, code: str) -> None:
         """A look at something new, which may not be visible yet."""
@@ -264,6 +278,7 @@ def _terminated(world: World, params: Params, body: str) -> None:
         if address.instance is not None and address.instance.state == "terminated":
             address.instance = address.eni = None
             address.association_id = None
+    world.forget()
 
 
 def classic_balancer(world: World, params: Params) -> None:
