@@ -31,16 +31,19 @@ from cpis.contract import (
     VmResources,
 )
 from cpis.local import LocalCpi
+from cpis.portable import sizes
 
 _KEYS = frozenset({"cloud", "properties", "image_path", "body", "director", "state_dir"})
 _RECIPE = "recipe"
+_USUAL_BODY = {"memory": 2048, "cpus": 2}
 
 
 class PlayedCpi:
     """Implements `cpis.contract.Cpi`.
 
-    `config`: `cloud` (the CPI type of the cloud) with its `properties`, `body` (cloud properties of the local machines), `image_path` (an
-    image for the cloud, where light stemcells do not do), `state_dir` (a folder for the local machines and for what belongs together).
+    `config`: `cloud` (the CPI type of the cloud) with its `properties`, `body` (cloud properties of all local machines; without it each has
+    the memory and the cores of its size in the cloud, as far as this computer has so many), `image_path` (an image for the cloud, where
+    light stemcells do not do), `state_dir` (a folder for the local machines and for what belongs together).
     """
 
     name = "played"
@@ -54,7 +57,8 @@ class PlayedCpi:
         mark = str(config.get("director", "caisson"))
         self.cloud: Cpi = registry.load(str(config["cloud"]), {"director": mark, **config["properties"]})
         self.local = LocalCpi({"state_dir": str(state / "local"), "director": mark})
-        self._body = dict(config.get("body", {}))
+        self._type = str(config["cloud"])
+        self._body: dict[str, Any] | None = config.get("body")
         self._image = str(config.get("image_path", ""))
         self._pairs = _Pairs(state / "pairs.json")
 
@@ -79,7 +83,8 @@ class PlayedCpi:
         networks = tuple(self._bodily(network) for network in vm.networks if network.type != "vip")
         disks = tuple(self._pairs.get(disk) for disk in request.disk_cids)
         body = dataclasses.replace(
-            request, stemcell_cid=self._pairs.get(request.stemcell_cid), cloud_properties=self._body, networks=networks, disk_cids=disks)
+            request, stemcell_cid=self._pairs.get(request.stemcell_cid), cloud_properties=self._body_of(request), networks=networks,
+            disk_cids=disks)
         try:
             made = self.local.create_vm(body)
         except Exception:
@@ -88,6 +93,15 @@ class PlayedCpi:
         self._pairs.put(vm.cid, made.cid)
         return dataclasses.replace(vm, ssh_address=made.ssh_address, ssh_port=made.ssh_port, ephemeral_disk=None, ssh_user="",
                                    host_key_known=True)
+
+    def _body_of(self, request: VmRequest) -> dict[str, Any]:
+        """Cloud properties of the local machine."""
+        if self._body is not None:
+            return self._body
+        size = sizes.size(self._type, request.cloud_properties)
+        if size is None:
+            return _USUAL_BODY
+        return {"memory": max(size.ram_mib, 256), "cpus": min(size.cpu, os.cpu_count() or 1)}
 
     @staticmethod
     def _bodily(network: Network) -> Network:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from cpis.conformance.bench import Site
+from cpis.conformance.furnish import Furnished, Wanted
 
 
 class Skipped(Exception):
@@ -35,6 +36,9 @@ class StandIn(Protocol):
 
     def cloud_config(self) -> str:
         """A cloud config (YAML) for small deployments on it."""
+
+    def furnish(self, wanted: Wanted) -> Furnished:
+        """Make what a cloud config names, for a deployment by it. Before anything else is made there. Raises Invalid for what cannot be."""
 
     def resources(self) -> Sequence[tuple[str, str]]:
         """(kind, id) of everything that exists in it now beyond what it was born with: what leaked, when all is deleted."""

@@ -6,29 +6,34 @@ Each has a director of its own in a folder that goes with it. Machines of a clou
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
-import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import httpx
+
+from cpis.contract import CpiError
+from director.cli.rehearsal_director import RehearsalDirector, last_lines
 from director.errors import CaissonError, TaskError, UsageError
-from director.manifest.dump import dump
 from director.portability.adapt import adapt
 from director.portability.offer import Offer
 
+if TYPE_CHECKING:
+    from cpis.conformance.furnish import Furnished
+    from cpis.conformance.standin import StandIn
+
 _CPI = "elsewhere"
-_BODY = {"memory": 1024, "cpus": 2}
 _LOCAL_RECIPE = "debian-12"
-_COMMAND_SECONDS = 1800.0
+_FAILURES = (CaissonError, CpiError, OSError, RuntimeError, subprocess.SubprocessError, httpx.HTTPError)
+"""What a stand-in, a command and a director can end with; whatever else ends the program is a defect of it."""
 
 Tell = Callable[[str], None]
 
@@ -47,20 +52,55 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Came:
-    """What came out on one cloud. `instances` are GROUP/INDEX with zone and process states, `errands` name -> exit code, `left` what was in
-    the stand-in after the deployment was deleted. `failed` is empty when all went well; `absent` says why it was not tried."""
+    """What came out on one cloud.
+
+    `instances` are (group, zone, states of its processes), `errands` name -> how it ended, `made` how many of which kind were in the
+    stand-in while all was deployed, `left` what was there after the deployment was deleted, `told` what was another than in the cloud
+    config, `stages` name -> seconds. `failed` is empty when all went well, else what did not, with `suggestion`; `absent` says why it was
+    not tried.
+    """
 
     label: str
     instances: tuple[tuple[str, str, str], ...] = ()
     errands: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    made: Mapping[str, int] = dataclasses.field(default_factory=dict)
     left: tuple[str, ...] = ()
-    seconds: float = 0.0
+    told: tuple[str, ...] = ()
+    stages: Mapping[str, float] = dataclasses.field(default_factory=dict)
     failed: str = ""
+    suggestion: str = ""
     absent: str = ""
 
-    def facts(self) -> list[str]:
-        """What can be compared, a line each."""
-        return [*(" ".join(item) for item in self.instances), *(f"errand {name}: {code}" for name, code in self.errands.items())]
+    def facts(self) -> list[tuple[str, str, str]]:
+        """What can be compared: (what, where, how it is), the same again for each instance of which that is true."""
+        return [*self.instances, *((name, "errand", how) for name, how in self.errands.items())]
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.stages.values())
+
+
+class _Stage:
+    """What is under way on one cloud: told as it begins, and how long each took."""
+
+    def __init__(self, label: str, tell: Tell) -> None:
+        self.seconds: dict[str, float] = {}
+        self.now = ""
+        self._label, self._tell = label, tell
+        self._started = time.monotonic()
+
+    def say(self, text: str) -> None:
+        minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
+        self._tell(f"{self._label}  {minutes}:{seconds:02d}  {text}")
+
+    @contextlib.contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        self.now = name
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
 
 def releases_in(paths: Sequence[str]) -> tuple[str, ...]:
@@ -77,121 +117,119 @@ def releases_in(paths: Sequence[str]) -> tuple[str, ...]:
 
 def rehearse(offer: Offer, config: Mapping[str, Any], part: Part, tell: Tell) -> Came:
     """Deploy on one cloud, run the errands, look, and delete all of it again."""
-    from cpis.conformance.__main__ import standing_in
     from cpis.conformance.standin import Skipped
 
-    started = time.monotonic()
+    stage = _Stage(offer.label, tell)
+    told: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory(prefix="caisson-rehearsal-") as folder:
         try:
             with contextlib.ExitStack() as stack:
-                stand_in = None if offer.facts.cpi == "local" else stack.enter_context(standing_in(offer.facts.cpi, Path(folder) / "cloud"))
-                director = stack.enter_context(_director(Path(folder) / "state"))
+                with stage.of("starting"):
+                    stand_in, furnished = _cloud(stack, offer, config, Path(folder) / "cloud", stage)
+                    director = stack.enter_context(_director(Path(folder) / "state", stage))
+                told = furnished.told if furnished else ()
+                for sentence in told:
+                    stage.say(sentence)
                 born = set(stand_in.resources()) if stand_in else set()
-                cloud_config = dict(config)
-                stemcell: dict[str, Any] = {}
-                if stand_in is not None:
-                    own = _yaml(stand_in.cloud_config())
-                    cloud_config = adapt(config, own, cpi=_CPI, any_range=offer.facts.any_range)
-                    site = stand_in.site()
-                    properties = {
-                        "cloud": stand_in.cpi_type, "properties": dict(stand_in.config), "body": _BODY, "image_path": site.image_path}
-                    director.given("update-cpi-config", {"cpis": [{"name": _CPI, "type": "played", "properties": properties}]})
-                    stemcell = dict(site.stemcell_properties)
-                came = _deployed(director, offer, cloud_config, stemcell, part, tell)
-                left = sorted(f"{kind} {cid}" for kind, cid in set(stand_in.resources()) - born) if stand_in else []
+                if stand_in and furnished:
+                    _play(director, stand_in, furnished)
+                with stage.of("uploading"):
+                    _upload(director, offer, furnished.cloud_config if furnished else config, furnished, part, stage)
+                with stage.of("deploying"):
+                    _deploy(director, part, stage)
+                with stage.of("errands"):
+                    errands = {name: _errand(director, part, name, stage) for name in part.errands}
+                instances = _instances(director.rows("-d", part.name, "instances", "--ps"))
+                made = collections.Counter(kind for kind, _ in set(stand_in.resources()) - born) if stand_in else {}
+                with stage.of("deleting"):
+                    stage.say("deleting")
+                    director.run("-d", part.name, "delete-deployment")
+                    director.run("clean-up", "--all")
+                    left = sorted(f"{kind} {cid}" for kind, cid in set(stand_in.resources()) - born) if stand_in else []
         except Skipped as reason:
-            return Came(offer.label, absent=str(reason))
-        except CaissonError as error:  # the other clouds are rehearsed all the same
-            return Came(offer.label, failed=error.message, seconds=time.monotonic() - started)
-    return dataclasses.replace(came, left=tuple(left), seconds=time.monotonic() - started)
+            return Came(offer.label, absent=str(reason), stages=stage.seconds)
+        except _FAILURES as error:  # the other clouds are rehearsed all the same
+            message = str(getattr(error, "message", "") or error or type(error).__name__)
+            return Came(offer.label, told=told, stages=stage.seconds, failed=f"{stage.now}: {message}", suggestion=_next(error))
+    return Came(offer.label, instances, errands, dict(sorted(made.items())), tuple(left), told, stage.seconds)
 
 
-def _deployed(
-    director: _Director, offer: Offer, cloud_config: Mapping[str, Any], stemcell: Mapping[str, Any], part: Part, tell: Tell,
-) -> Came:
-    tell(f"{offer.label}: uploading {len(part.releases)} releases")
+def _next(error: BaseException) -> str:
+    """What to do about it."""
+    return str(getattr(error, "suggestion", "") or "") or (
+        "Deploy it on this computer first, where it can be looked at: `caisson director start`, then docs/operator/troubleshooting.md.")
+
+
+def _cloud(
+    stack: contextlib.ExitStack, offer: Offer, config: Mapping[str, Any], folder: Path, stage: _Stage,
+) -> tuple[StandIn | None, Furnished | None]:
+    """What stands in for the cloud, furnished for the deployment; nothing for this computer itself."""
+    from cpis.conformance.__main__ import standing_in
+    from cpis.conformance.furnish import Wanted
+
+    if offer.facts.cpi == "local" or offer.manifest is None:
+        return None, None
+    stage.say("starting what stands in for it")
+    stand_in = stack.enter_context(standing_in(offer.facts.cpi, folder))
+    vips = {network.name for network in (offer.cloud.networks if offer.cloud else ()) if network.type == "vip"}
+    public = tuple(item.ip for item in offer.addresses if item.network in vips and item.ip)
+    return stand_in, stand_in.furnish(Wanted(adapt(config, offer.manifest, cpi=_CPI), public))
+
+
+def _play(director: RehearsalDirector, stand_in: StandIn, furnished: Furnished) -> None:
+    properties = {"cloud": stand_in.cpi_type, "properties": dict(furnished.config), "image_path": stand_in.site().image_path}
+    director.given("update-cpi-config", {"cpis": [{"name": _CPI, "type": "played", "properties": properties}]})
+
+
+def _upload(
+    director: RehearsalDirector, offer: Offer, cloud_config: Mapping[str, Any], furnished: Furnished | None, part: Part, stage: _Stage,
+) -> None:
     director.given("update-cloud-config", cloud_config)
+    stage.say("uploading the stemcell")
     director.given("upload-stemcell", {
         "name": "rehearsal", "version": "1", "operating_system": part.operating_system, "api_version": 3, "bosh_protocol": "1",
         "sha1": "da39a3ee5e6b4b0d3255bfef95601890afd80709", "stemcell_formats": [offer.facts.stemcell_formats[0]],
-        "cloud_properties": {**stemcell, "name": "rehearsal", "version": "1", "recipe": _LOCAL_RECIPE},
+        "cloud_properties": {
+            **(furnished.stemcell if furnished else {}), "name": "rehearsal", "version": "1", "recipe": _LOCAL_RECIPE},
     })
     for release in part.releases:
+        stage.say(f"uploading {Path(release).name}")
         director.run("upload-release", *(["--dir", release] if Path(release).is_dir() else [release]))
     versions = {row["name"]: row["version"].rstrip("*") for row in reversed(director.rows("releases"))}
     given = [item for name, version in versions.items() for item in ("-v", f"{name.replace('-', '_')}_version={version}")]
     for number, path in enumerate(part.runtime_configs):
         director.run("update-runtime-config", "--name", f"rehearsal-{number}", path, *given)
-    tell(f"{offer.label}: deploying")
+
+
+def _deploy(director: RehearsalDirector, part: Part, stage: _Stage) -> None:
+    stage.say("deploying")
     file = director.state / "manifest.yml"
     file.write_text(part.manifest)
-    director.run("-d", part.name, "deploy", str(file))
-    errands = {}
-    for name in part.errands:
-        tell(f"{offer.label}: errand {name}")
-        ended = director.run("-d", part.name, "run-errand", name, check=False)
-        errands[name] = "exit code 0" if ended.returncode == 0 else f"failed: {_last(ended)}"
-    instances = _instances(director.rows("-d", part.name, "instances", "--ps"))
-    tell(f"{offer.label}: deleting")
-    director.run("-d", part.name, "delete-deployment")
-    director.run("clean-up", "--all")
-    return Came(offer.label, instances, errands)
+    director.run("-d", part.name, "deploy", str(file), tell=stage.say)
+
+
+def _errand(director: RehearsalDirector, part: Part, name: str, stage: _Stage) -> str:
+    stage.say(f"errand {name}")
+    ended = director.run("-d", part.name, "run-errand", name, check=False)
+    if ended.returncode != 0:
+        stage.say(f"errand {name} failed: {last_lines(ended.stdout)}")
+    return "exit code 0" if ended.returncode == 0 else "failed"
 
 
 def _instances(rows: Sequence[Mapping[str, str]]) -> tuple[tuple[str, str, str], ...]:
     """Per instance its group, zone and the states of its processes; ids and addresses are everywhere others."""
-    found: dict[str, tuple[str, str, list[str]]] = {}
+    found: dict[str, tuple[str, str, dict[str, list[str]]]] = {}
     name = ""
     for row in rows:
         if row["instance"] not in ("", "~"):
             name = row["instance"]
         if row.get("process"):
-            found[name][2].append(f"{row['process']} {row['process_state']}")
+            found[name][2].setdefault(row["process_state"], []).append(row["process"])
         else:
-            found[name] = (name.split("/")[0], row["az"], [])
-    return tuple(sorted((group, az, ", ".join(sorted(processes))) for group, az, processes in found.values()))
-
-
-def _yaml(text: str) -> dict[str, Any]:
-    from director.manifest.load import load_yaml
-
-    return dict(load_yaml(text, "cloud config of the stand-in").tree)
-
-
-class _Director:
-    """A director of its own, spoken to by the command line as an operator does."""
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-        state.mkdir(parents=True)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("BOSH_")}
-        self._environ = {
-            **kept, "CAISSON_STATE": str(state), "BOSH_CONFIG": str(state / "cli.yml"), "BOSH_ENVIRONMENT": "rehearsal",
-            "BOSH_NON_INTERACTIVE": "true",
-        }
-
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run one command. Raises TaskError with the end of what it printed."""
-        command = [sys.executable, "-m", "director.cli.main", *arguments]
-        try:
-            ended = subprocess.run(
-                command, capture_output=True, text=True, env=self._environ, timeout=_COMMAND_SECONDS, stdin=subprocess.DEVNULL, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise TaskError(f"`caisson {' '.join(arguments[:4])}` took longer than {_COMMAND_SECONDS:.0f} s") from error
-        if check and ended.returncode != 0:
-            raise TaskError(f"`caisson {' '.join(arguments[:4])}` ended with {ended.returncode}: {_last(ended)}")
-        return ended
-
-    def given(self, verb: str, tree: Mapping[str, Any]) -> None:
-        """Run a command on a file with this content."""
-        file = self.state / f"{verb}.yml"
-        file.touch(mode=0o600)
-        file.write_text(dump(dict(tree)))
-        self.run(verb, str(file))
-
-    def rows(self, *arguments: str) -> list[dict[str, str]]:
-        tables = json.loads(self.run("--json", *arguments).stdout)["Tables"]
-        return list(tables[0]["Rows"]) if tables else []
+            found[name] = (name.split("/")[0], row["az"], {})
+    return tuple(sorted(
+        (group, az, "; ".join(f"{state}: {', '.join(sorted(names))}" for state, names in sorted(processes.items())) or "no process")
+        for group, az, processes in found.values()))
 
 
 @contextlib.contextmanager
@@ -207,34 +245,40 @@ def ending_in_order() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _director(state: Path) -> Iterator[_Director]:
-    """A director that runs, and of which nothing stays: no process, machine, network, file."""
-    director = _Director(state)
+def _undisturbed() -> Iterator[None]:
+    """While inside, Ctrl-C does nothing: what takes machines away goes on to its end."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        director.run("director", "start", "--port", str(_free_port()), "--alias", "rehearsal")
-        yield director
+        yield
     finally:
-        director.run("director", "stop", check=False)
-        for folder in (state / "local", state / "cpis" / _CPI / "local"):
-            if folder.exists():
-                _clean(folder)
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _director(state: Path, stage: _Stage) -> Iterator[RehearsalDirector]:
+    """A director that runs, and of which nothing stays: no process, machine, network, file."""
+    director = RehearsalDirector(state)
+    try:
+        director.start()
+        yield director
+    except KeyboardInterrupt:
+        stage.say("ending: machines and networks are removed")
+        raise
+    finally:
+        with _undisturbed():
+            director.run("director", "stop", check=False)
+            for folder in (state / "local", state / "cpis" / _CPI / "local"):
+                if folder.exists():
+                    _clean(folder)
 
 
 def _clean(folder: Path) -> None:
     """Remove the machines of a local cloud. Raises TaskError when some stay."""
-    ended = subprocess.run([sys.executable, "-m", "cpis.local.clean", str(folder)], check=False, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "cpis.local.clean", str(folder)], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if ended.returncode != 0:
         raise TaskError(
-            f"machines of the rehearsal could not be removed: {_last(ended)}",
+            f"machines of the rehearsal could not be removed: {last_lines(ended.stdout)}",
             suggestion="`ps`, `ip netns` and `losetup -a` show what is left; a restart of this computer ends it.")
 
 
-def _last(ended: subprocess.CompletedProcess[str]) -> str:
-    lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
-    return " | ".join(lines[-6:])
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cpis.conformance.bench import Site
+from cpis.conformance.furnish import Furnished, Wanted
 from cpis.conformance.keys import login
 from cpis.contract import Network
 from cpis.fake import FakeCpi
@@ -49,6 +50,10 @@ class Fake:
             "disk_types: [{name: default, disk_size: 1024}]\n"
             "networks: [{name: default, type: manual, subnets: [{range: 10.0.0.0/24, gateway: 10.0.0.1, azs: [z1]}]}]\n"
             "compilation: {workers: 1, az: z1, vm_type: default, network: default}\n")
+
+    def furnish(self, wanted: Wanted) -> Furnished:
+        """It takes whatever names there are."""
+        return Furnished(wanted.cloud_config, self.config, {})
 
     def resources(self) -> Sequence[tuple[str, str]]:
         """Whoever's they are."""

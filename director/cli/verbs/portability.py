@@ -17,6 +17,7 @@ from director.cli.verb import verb
 from director.errors import UsageError
 
 if TYPE_CHECKING:
+    from director.cli.rehearsing import Came, Part
     from director.portability.model import Report
     from director.portability.offer import Offer
 
@@ -57,12 +58,15 @@ def command(
     """Show what a deployment needs, and whether each cloud config gives it. No cloud is touched, unless --live says so.
 
     Sizes are compared with those of the first cloud config. Exit code 1 when something is missing on a cloud (with --strict: or differs,
-    or is known to the cloud only).
+    or is known to the cloud only), or when a rehearsal failed, left something behind or came out differently (with --strict: or could not
+    be had).
     """
     from director.portability import report as written
     from director.portability.study import study, with_live
 
-    offers = _read(manifest, configs, sources)
+    configs_read = [(text, templates.evaluate(_named(text)[2], _values(sources))) for text in configs]
+    deployment = templates.evaluate(manifest, sources)
+    offers = _read(deployment, configs_read)
     report = study(*offers)
     if live:
         asked = zip(offers[1], configs, strict=True)
@@ -72,17 +76,22 @@ def command(
         raise UsageError("--timeout goes with --live", suggestion="Only --live asks clouds.")
     if page:
         _write(page, written.to_html(report))
-    if document:
-        _write(document, json.dumps(written.to_json(report), indent=2) + "\n")
     _show(session, report, details)
     bad = {"missing", "differs", "unknown"} if strict else {"missing"}
     failed = any(row.state in bad for row in report.rows)
+    whole = written.to_json(report)
     if rehearsing:
-        from director.cli.rehearsing import releases_in
+        from director.cli import rehearsal_report
+        from director.cli.rehearsing import Part, releases_in
 
-        extras = {"releases": releases_in(releases), "runtime_configs": runtime_configs, "errands": errands}
-        trees = [templates.evaluate(_named(text)[2], _values(sources)).tree for text in configs]
-        failed = not _rehearse(session, templates.evaluate(manifest, sources), list(zip(offers[1], trees, strict=True)), extras) or failed
+        part = Part(
+            report.deployment, deployment.text, _operating_system(deployment.tree), releases_in(releases), runtime_configs, errands)
+        came = _rehearse(session, part, [(offer, read.tree) for offer, (_, read) in zip(offers[1], configs_read, strict=True)])
+        rehearsal_report.show(session.ui, came)
+        failed = not rehearsal_report.all_well(came, strict=strict) or failed
+        whole["rehearsal"] = rehearsal_report.to_json(came)
+    if document:
+        _write(document, json.dumps(whole, indent=2) + "\n")
     return 1 if failed else 0
 
 
@@ -99,33 +108,29 @@ def _asked(
     return found
 
 
-def _rehearse(
-    session: Session, manifest: templates.Evaluated, offers: list[tuple[Offer, Any]], extras: dict[str, tuple[str, ...]],
-) -> bool:
-    """Deploy on each, show what came out; whether it is the same everywhere."""
-    from director.cli.rehearsing import Part, ending_in_order, rehearse
-    from director.cli.tables import Cell, Table
+def _operating_system(tree: Any) -> str:
+    """That of the manifest's first stemcell."""
+    systems = [item.get("os") or item.get("name") for item in tree.get("stemcells") or () if isinstance(item, dict)]
+    return str(systems[0]) if systems else "linux"
 
-    name = offers[0][0].manifest.name if offers[0][0].manifest else ""
-    systems = [item.get("os") or item.get("name") for item in manifest.tree.get("stemcells") or () if isinstance(item, dict)]
-    part = Part(name or str(manifest.tree["name"]), manifest.text, str(systems[0]) if systems else "linux", **extras)
+
+def _rehearse(session: Session, part: Part, offers: list[tuple[Offer, Any]]) -> list[Came]:
+    """Deploy on each in turn, telling what happens; a cloud config that cannot be read for this deployment is left out."""
+    import os
+
+    from director.cli.rehearsing import Came, ending_in_order, rehearse
+
+    if os.geteuid() != 0:
+        raise UsageError("--run needs root: it makes machines of this computer", suggestion="Put sudo before the command.")
+
+    def tell(text: str) -> None:
+        session.ui.block(f"{text}\n")
+
     with ending_in_order():
-        came = [rehearse(offer, tree, part, session.ui.line) for offer, tree in offers if offer.manifest is not None]
-    tried = [item for item in came if not item.absent and not item.failed]
-    rows = []
-    for fact in dict.fromkeys(fact for item in tried for fact in item.facts()):
-        counts = [item.facts().count(fact) for item in tried]
-        rows.append((fact, *(Cell(str(count), "" if count == max(counts) else "bad") for count in counts)))
-    if tried:
-        session.ui.table(Table("rehearsal", ("What came out", *(item.label for item in tried)), tuple(rows), fill_first=False))
-    for item in came:
-        told = item.absent or item.failed or ", ".join(item.left)
-        state = "not tried" if item.absent else "failed" if item.failed else "left behind" if item.left else "deployed and deleted"
-        look = "warn" if item.absent else "bad" if item.failed or item.left else "good"
-        session.ui.line(f"{item.label}: {state} in {item.seconds:.0f} s{f': {told}' if told else ''}", look)
-    same = len({tuple(item.facts()) for item in tried}) <= 1
-    session.ui.line("The same came out everywhere" if same else "Not the same came out everywhere", "good" if same else "bad")
-    return same and not any(item.failed or item.left for item in came)
+        return [
+            rehearse(offer, tree, part, tell) if offer.manifest is not None
+            else Came(offer.label, absent="the deployment does not fit its cloud config: see MISSING above")
+            for offer, tree in offers]
 
 
 def _values(sources: templates.Sources) -> templates.Sources:
@@ -133,24 +138,22 @@ def _values(sources: templates.Sources) -> templates.Sources:
     return templates.Sources(sources.values, sources.value_files, sources.files, sources.prefixes)
 
 
-def _read(manifest: str, configs: tuple[str, ...], sources: templates.Sources) -> tuple[str, list[Offer]]:
+def _read(deployment: templates.Evaluated, configs: list[tuple[str, templates.Evaluated]]) -> tuple[str, list[Offer]]:
     from cpis.contract import Invalid
     from cpis.portable import facts
     from director.manifest.parse import check_body
     from director.portability.offer import Offer
 
-    deployment = templates.evaluate(manifest, sources)
-    values = _values(sources)
     offers: list[Offer] = []
-    for text in configs:
-        cpi, label, path = _named(text)
+    for text, read in configs:
+        cpi, label, _ = _named(text)
         try:
             known = facts(cpi)
         except Invalid as error:
             raise UsageError(f"--cloud-config {text}: {error.message}", suggestion=error.suggestion) from error
         while any(offer.label == label for offer in offers):
             label += "'"
-        offers.append(Offer.read(label, known, templates.evaluate(path, values).document, deployment.document))
+        offers.append(Offer.read(label, known, read.document, deployment.document))
     return check_body(deployment.document), offers
 
 

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import IO, Any
 
 from cpis.conformance.bench import OtherZone, Site
 from cpis.conformance.clouds.aws.account import BUCKET, KEY, REGION, SECRET, SUBNETS, VIP
+from cpis.conformance.clouds.aws.furnish import furnish
+from cpis.conformance.furnish import Furnished, Wanted
 from cpis.conformance.standin import Skipped
-from cpis.contract import Cpi, Login, Network
+from cpis.contract import Cpi, Invalid, Login, Network
 from cpis.registry import load
 
 _LOGIN = Login(
@@ -131,6 +134,17 @@ class AwsStandIn:
 
     def cloud_config(self) -> str:
         return _CLOUD_CONFIG.format(region=REGION, subnets=self.seeds["subnets"])
+
+    def furnish(self, wanted: Wanted) -> Furnished:
+        return furnish(self, wanted)
+
+    def prepare(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Have what `seeds.wanted` tells. Raises Invalid with moto's words when it takes something not."""
+        try:
+            made: dict[str, Any] = self._control("furnish", plan)
+        except urllib.error.HTTPError as error:
+            raise Invalid(f"the stand-in of AWS does not take the cloud config: {error.read().decode()[:300]}") from error
+        return made
 
     def resources(self) -> Sequence[tuple[str, str]]:
         found = [(kind, cid) for kind, cids in self._control("state").items() for cid in cids]

@@ -58,13 +58,16 @@ class Script:
 
 
 class Service:
-    """A WSGI application. `settings` and `scripts` are changed by `POST /stand-in/settings` and `/stand-in/scripts` with JSON."""
+    """A WSGI application. `settings` and `scripts` are changed by `POST /stand-in/settings` and `/stand-in/scripts` with JSON, and
+    furnished by `/stand-in/furnish` (`seeds.wanted`)."""
 
-    def __init__(self, moto: Application, world: rules.World, checker: Checker, parameters: Parameters, latency: float = 0.0) -> None:
+    def __init__(self, moto: Application, world: rules.World, checker: Checker, parameters: Parameters,
+                 furnish: Callable[[Mapping[str, Any]], dict[str, Any]], latency: float = 0.0) -> None:
         self._moto = moto
         self._parameters = parameters
         self._world = world
         self._checker = checker
+        self._furnish = furnish
         self._latency = latency
         self._lock = threading.RLock()  # moto's stores are no more than dictionaries
         self._tokens: dict[tuple[str, str], tuple[str, Answer]] = {}
@@ -100,6 +103,11 @@ class Service:
                 self._world.settings.update(json.loads(body))
                 if self._world.settings.pop("expire", False):
                     self._checker.expire()
+            elif what == "furnish":
+                try:
+                    result = self._furnish(json.loads(body))
+                except Refusal as refusal:
+                    return Answer("400 refused", [("Content-Type", "text/plain")], refusal.message.encode())
             elif what == "state":
                 result = self._world.counts()
         return Answer("200 OK", [("Content-Type", "application/json")], json.dumps(result).encode())

@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 from cpis import registry
 from cpis.conformance.bench import OtherZone, Site
 from cpis.conformance.clouds.azure.disks import Pages
+from cpis.conformance.clouds.azure.furnish import furnish
 from cpis.conformance.clouds.azure.server import Arm, serve
 from cpis.conformance.clouds.azure.store import Fault, Store, Tree
+from cpis.conformance.furnish import Furnished, Wanted
 from cpis.contract import Cpi, Login, Network
 
 SUBSCRIPTION = "00000000-1111-2222-3333-444444444444"
@@ -106,6 +108,7 @@ class AzureStandIn:
 
     name = "azure"
     cpi_type = "azure"
+    location = LOCATION
 
     def __init__(self, *, latency: float = 0.0, pages: Pages | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = Store(SUBSCRIPTION, clock)
@@ -165,6 +168,13 @@ class AzureStandIn:
 
     def cloud_config(self) -> str:
         return _CLOUD_CONFIG
+
+    def settle_in(self) -> None:
+        """Whatever is there now was prepared by somebody, and is no leak."""
+        self._seeds = set(self.store.resources)
+
+    def furnish(self, wanted: Wanted) -> Furnished:
+        return furnish(self, wanted)
 
     def resources(self) -> Sequence[tuple[str, str]]:
         with self.store.lock:

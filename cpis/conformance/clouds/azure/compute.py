@@ -9,12 +9,11 @@ from typing import Any
 
 from cpis.conformance.clouds.azure import network
 from cpis.conformance.clouds.azure.disks import DISK
-from cpis.conformance.clouds.azure.store import Operation, Refused, Store, Tree
+from cpis.conformance.clouds.azure.store import Operation, Refused, Size, Store, Tree
 
 VM = "Microsoft.Compute/virtualMachines"
 SETS = "Microsoft.Compute/availabilitySets"
-# name: cores, memory GiB, own disk MiB, data disks, zones, premium disks, family
-SIZES: dict[str, tuple[int, int, int, int, str, bool, str]] = {
+SIZES: dict[str, Size] = {
     "Standard_B1s": (1, 1, 4096, 2, "123", True, "standardBSFamily"),
     "Standard_B2s": (2, 4, 8192, 4, "123", True, "standardBSFamily"),
     "Standard_D2s_v5": (2, 8, 0, 4, "123", True, "standardDSv5Family"),
@@ -24,6 +23,13 @@ SIZES: dict[str, tuple[int, int, int, int, str, bool, str]] = {
     "Standard_E16s_v5": (16, 128, 0, 32, "1", True, "standardESv5Family"),
     "Standard_NC6s_v3": (6, 112, 344064, 12, "", True, "standardNCSv3Family"),
 }
+
+
+def sizes(store: Store) -> dict[str, Size]:
+    """All of this region."""
+    return {**SIZES, **store.more_sizes}
+
+
 _FORBIDDEN_USERS = ("root", "admin", "administrator", "user", "test", "guest")
 
 
@@ -82,15 +88,16 @@ def _check(store: Store, identity: str, body: Tree) -> None:
     if len(name) > 64:
         raise Refused(400, "InvalidParameter", f"The entity name '{name}' is invalid: it is longer than 64 characters.")
     size = properties["hardwareProfile"]["vmSize"]
-    if size not in SIZES:
+    known = sizes(store)
+    if size not in known:
         raise Refused(400, "InvalidParameter", f"The value {size} provided for the VM size is not valid. The valid sizes in the "
-                      f"current region are: {','.join(SIZES)}.")
-    cores, *_, zones, _, family = SIZES[size]
+                      f"current region are: {','.join(known)}.")
+    cores, *_, zones, _, family = known[size]
     for zone in body.get("zones") or []:
         if zone not in zones:
             raise Refused(409, "SkuNotAvailable", f"The requested VM size {size} is not available in location '{body['location']}' zone "
                           f"'{zone}'. Please try another size or deploy to a different location or different zone.")
-    used = sum(SIZES[item["properties"]["hardwareProfile"]["vmSize"]][0] for item in store.of_type(VM))
+    used = sum(known[item["properties"]["hardwareProfile"]["vmSize"]][0] for item in store.of_type(VM))
     quota = store.switches.cores_quota
     if used + cores > quota:
         raise Refused(409, "OperationNotAllowed", f"Operation could not be completed as it results in exceeding approved {family} "
@@ -160,7 +167,7 @@ def _not_busy(store: Store, identity: str) -> None:
 
 
 def _check_disks(store: Store, machine: Tree, wanted: list[Tree]) -> None:
-    limit = SIZES[machine["properties"]["hardwareProfile"]["vmSize"]][3]
+    limit = sizes(store)[machine["properties"]["hardwareProfile"]["vmSize"]][3]
     if len(wanted) > limit:
         raise Refused(
             409, "OperationNotAllowed", f"The maximum number of data disks allowed to be attached to a VM of this size is {limit}.")
@@ -277,10 +284,10 @@ def delete_set(store: Store, identity: str) -> Operation | None:
     return None
 
 
-def skus(location: str) -> list[Tree]:
+def skus(store: Store, location: str) -> list[Tree]:
     """Microsoft.Compute/skus."""
     result = []
-    for name, (cores, memory, own, disks, zones, premium, family) in SIZES.items():
+    for name, (cores, memory, own, disks, zones, premium, family) in sizes(store).items():
         values: dict[str, Any] = {
             "vCPUs": cores, "MemoryGB": memory, "MaxResourceVolumeMB": own, "MaxDataDiskCount": disks, "PremiumIO": premium,
             "CpuArchitectureType": "Arm64" if "DPS" in family else "x64", "GPUs": 1 if "NCS" in family else 0,

@@ -63,7 +63,7 @@ class Routes:
             return 200, [{**{key: item[key] for key in keys if key in item}, **{key: item[own] for key, own in extra.items()}}
                          for item in listed], None
         if lower[2:4] == ["providers", "microsoft.compute"] and lower[4:] == ["skus"]:
-            return 200, compute.skus(self._location), None
+            return 200, compute.skus(store, self._location), None
         if lower[4:5] == ["operations"] and len(parts) == 6 and parts[5] in store.operations:
             operation = store.operations[parts[5]]
             answer: Tree = {"name": operation.id, "status": operation.status}
@@ -77,7 +77,8 @@ class Routes:
                 raise Refused(404, "NotFound", f"Artifact: VMImage was not found: {wanted}")
             return 200, {"plain": [{"name": item.rsplit("/", 1)[1], "id": "/" + item} for item in versions]}, None
         if lower[4:5] == ["locations"] and lower[-1] == "usages":
-            used = sum(compute.SIZES[vm["properties"]["hardwareProfile"]["vmSize"]][0] for vm in store.of_type(compute.VM))
+            known = compute.sizes(store)
+            used = sum(known[vm["properties"]["hardwareProfile"]["vmSize"]][0] for vm in store.of_type(compute.VM))
             return 200, [{"name": {"value": "cores", "localizedValue": "Total Regional vCPUs"}, "currentValue": used,
                           "limit": store.switches.cores_quota, "unit": "Count"}], None
         kind = _TYPES.get("/".join(lower[3:5]))

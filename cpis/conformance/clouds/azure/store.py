@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Tree = dict[str, Any]
+Size = tuple[int, float, int, int, str, bool, str]
+"""Of a machine: cores, memory GiB, own disk MiB, data disks, zones, premium disks, family."""
 
 
 class Refused(Exception):
@@ -87,7 +89,8 @@ class Switches:
 
 
 class Store:
-    """Resources and operations of one subscription. All methods are called with `lock` held."""
+    """Resources and operations of one subscription. All methods are called with `lock` held. `more_sizes` of machines are sold by name
+    beside those of every region."""
 
     def __init__(self, subscription: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.subscription = subscription
@@ -98,6 +101,7 @@ class Store:
         self.resources: dict[str, Tree] = {}
         self.operations: dict[str, Operation] = {}
         self.late: Refused | None = None
+        self.more_sizes: dict[str, Size] = {}
         self._numbers = itertools.count(1)
         self._listings: list[tuple[float, list[Tree]]] = []
 

@@ -18,8 +18,10 @@ from typing import Any
 from cpis.conformance.bench import OtherZone, Site
 from cpis.conformance.clouds.gcp.catalog import PUBLIC_ADDRESSES, fill
 from cpis.conformance.clouds.gcp.faults import Fault, rate_limit
+from cpis.conformance.clouds.gcp.furnish import furnish
 from cpis.conformance.clouds.gcp.server import EMAIL, Cloud, Server, key_pair
 from cpis.conformance.clouds.gcp.world import World
+from cpis.conformance.furnish import Furnished, Wanted
 from cpis.conformance.keys import login
 from cpis.contract import Network
 from cpis.registry import load
@@ -115,6 +117,9 @@ class GcpStandIn:
 
     def cloud_config(self) -> str:
         return _CLOUD_CONFIG
+
+    def furnish(self, wanted: Wanted) -> Furnished:
+        return furnish(self, wanted)
 
     def resources(self) -> Sequence[tuple[str, str]]:
         with self.world.lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cpis.conformance.clouds.gcp.world import World
 
 ZONES = ("us-central1-a", "us-central1-b", "us-central1-c", "europe-west3-a")
@@ -22,22 +24,12 @@ _QUOTAS = ("CPUS", "DISKS_TOTAL_GB", "SSD_TOTAL_GB", "INSTANCES", "IN_USE_ADDRES
 
 def fill(world: World) -> None:
     """Everything in it is of the cloud's own, and no leak at the end."""
-    for region in REGIONS:
-        zones = [zone for zone in ZONES if zone.startswith(region)]
-        quotas = [{"metric": metric, "limit": 1000.0, "usage": 0.0} for metric in _QUOTAS]
-        world.seed(f"regions/{region}", {"status": "UP", "zones": [world.link(f"zones/{zone}") for zone in zones], "quotas": quotas})
-        _balancers(world, region, zones)
-    for zone in ZONES:
-        world.seed(f"zones/{zone}", {"status": "UP", "region": world.link(f"regions/{zone.rpartition('-')[0]}")})
-        for name, (cpus, memory) in _MACHINES.items():
-            world.seed(f"zones/{zone}/machineTypes/{name}", {
-                "guestCpus": cpus, "memoryMb": memory, "maximumPersistentDisks": 128, "maximumPersistentDisksSizeGb": "263168",
-                "zone": zone})
-        for name, (sizes, default) in _DISKS.items():
-            world.seed(f"zones/{zone}/diskTypes/{name}", {
-                "validDiskSize": sizes, "defaultDiskSizeGb": default, "zone": world.link(f"zones/{zone}")})
-        world.seed(f"zones/{zone}/acceleratorTypes/nvidia-tesla-t4", {"maximumCardsPerInstance": 4, "zone": world.link(f"zones/{zone}")})
-        world.seed(f"zones/{zone}/nodeGroups/nodes", {"size": 2, "status": "READY", "zone": world.link(f"zones/{zone}")})
+    for name in REGIONS:
+        zones = [zone for zone in ZONES if zone.startswith(name)]
+        region(world, name, zones)
+        _balancers(world, name, zones)
+    for name in ZONES:
+        zone(world, name)
     _networks(world)
     for number, address in enumerate(PUBLIC_ADDRESSES):
         world.seed(f"regions/us-central1/addresses/vip-{number}", {
@@ -49,6 +41,43 @@ def fill(world: World) -> None:
             "selfLink": f"https://www.googleapis.com/compute/v1/projects/debian-cloud/global/images/{name}",
             "creationTimestamp": "2026-11-01T00:00:00.000-07:00",
         }
+
+
+def region(world: World, name: str, zones: Sequence[str]) -> None:
+    """A region with these zones."""
+    quotas = [{"metric": metric, "limit": 1000.0, "usage": 0.0} for metric in _QUOTAS]
+    world.seed(f"regions/{name}", {"status": "UP", "zones": [world.link(f"zones/{zone}") for zone in zones], "quotas": quotas})
+
+
+def zone(world: World, name: str) -> None:
+    """A zone with all that machines are made of."""
+    link = world.link(f"zones/{name}")
+    world.seed(f"zones/{name}", {"status": "UP", "region": world.link(f"regions/{name.rpartition('-')[0]}")})
+    for kind, (cpus, memory) in _MACHINES.items():
+        machine_type(world, name, kind, cpus, memory)
+    for kind, (sizes, default) in _DISKS.items():
+        world.seed(f"zones/{name}/diskTypes/{kind}", {"validDiskSize": sizes, "defaultDiskSizeGb": default, "zone": link})
+    world.seed(f"zones/{name}/acceleratorTypes/nvidia-tesla-t4", {"maximumCardsPerInstance": 4, "zone": link})
+    world.seed(f"zones/{name}/nodeGroups/nodes", {"size": 2, "status": "READY", "zone": link})
+
+
+def machine_type(world: World, zone: str, name: str, cpus: int, memory_mib: int) -> None:
+    """A size of machines in a zone."""
+    world.seed(f"zones/{zone}/machineTypes/{name}", {
+        "guestCpus": cpus, "memoryMb": memory_mib, "maximumPersistentDisks": 128, "maximumPersistentDisksSizeGb": "263168", "zone": zone})
+
+
+def backend(world: World, name: str, zones: Sequence[str], *, regional: bool) -> None:
+    """A backend service with an instance group in each of these zones, which are of one region."""
+    groups = []
+    for zone in zones:
+        path = f"zones/{zone}/instanceGroups/{name}"
+        world.seed(path, {"size": 0, "zone": world.link(f"zones/{zone}"), "_members": []})
+        groups.append({"group": world.link(path), "balancingMode": "CONNECTION"})
+    where = f"regions/{zones[0].rpartition('-')[0]}" if regional else "global"
+    scheme: dict[str, object] = {"loadBalancingScheme": "INTERNAL", "region": world.link(where)} if regional else {
+        "loadBalancingScheme": "EXTERNAL"}
+    world.seed(f"{where}/backendServices/{name}", {"backends": groups, **scheme})
 
 
 def _networks(world: World) -> None:

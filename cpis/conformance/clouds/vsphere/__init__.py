@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import os
 import secrets
@@ -19,6 +20,8 @@ from pyVmomi import vim
 
 from cpis.conformance.bench import Site
 from cpis.conformance.clouds.vsphere import build, image
+from cpis.conformance.clouds.vsphere.furnish import furnish
+from cpis.conformance.furnish import Furnished, Wanted
 from cpis.conformance.standin import Skipped
 from cpis.contract import Login, Network
 from cpis.registry import load
@@ -60,6 +63,14 @@ compilation: {workers: 1, az: z1, vm_type: small, network: default}
 """
 
 
+@dataclasses.dataclass(frozen=True)
+class Datacenter:
+    """The one that there is: its name and those of its clusters."""
+
+    name: str = "DC0"
+    clusters: tuple[str, ...] = ("DC0_C0", "DC0_C1")
+
+
 class VsphereStandIn:
     """One simulator in a process of its own, which ends with this object or with this process."""
 
@@ -68,7 +79,7 @@ class VsphereStandIn:
 
     def __init__(self, workdir: Path, *, latency: float = 0.0, flags: Sequence[str] = (), ca_cert: str = "") -> None:
         """`flags` are further ones of main.go; with `-cert` and `-key` among them it speaks TLS, and `ca_cert` verifies it."""
-        program = build.simulator()
+        self._program = build.simulator()
         workdir.mkdir(parents=True, exist_ok=True)
         self._image = image.make(workdir / "image.ova")
         self._ca_cert = ca_cert
@@ -77,13 +88,18 @@ class VsphereStandIn:
         self._lock = threading.Lock()
         self._told = threading.Condition(self._lock)
         self._requests: list[tuple[str, str]] = []
-        self._log = (workdir / "simulator.log").open("w")
-        self._ready = threading.Event()
+        self._flags = ("-latency", f"{latency}s", *flags)
         self._own: Session | None = None
-        self._datacenter: Any = None
+        self.datacenter = Datacenter()
+        self._launch()
+
+    def _launch(self, *more: str) -> None:
+        workdir = self._workdir
+        self._log = (workdir / "simulator.log").open("a")
+        self._ready = threading.Event()
         self.endpoint = ""
         self._process = subprocess.Popen(
-            [str(program), "-user", _USER, "-latency", f"{latency}s", *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [str(self._program), "-user", _USER, *self._flags, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._log, text=True, env={**os.environ, "VCENTER_PASSWORD": self._password, "TMPDIR": str(workdir)})
         self._reader = threading.Thread(target=self._read, name="vcenter", daemon=True)
         self._reader.start()
@@ -113,11 +129,11 @@ class VsphereStandIn:
     def config_for(self, url: str) -> Mapping[str, Any]:
         """The same with another endpoint."""
         datacenter = {
-            "name": "DC0", "vm_folder": "caisson-vms", "template_folder": "caisson-templates", "disk_path": "caisson-disks",
+            "name": self.datacenter.name, "vm_folder": "caisson-vms", "template_folder": "caisson-templates", "disk_path": "caisson-disks",
             # One datastore for machines: the simulator lets clones share the disk object of their template, which copies of a stemcell
             # on several datastores, cloned at once, then spoil for each other.
             "datastore_pattern": "LocalDS_0", "persistent_datastore_pattern": "LocalDS.*",
-            "clusters": [{"DC0_C0": {}}, {"DC0_C1": {}}],
+            "clusters": [{name: {}} for name in self.datacenter.clusters],
         }
         options = {"connection_options": {"ca_cert": self._ca_cert}} if self._ca_cert else {}
         return {"director": "conformance", "host": url, "user": _USER, "password": self._password, "datacenters": [datacenter], **options}
@@ -137,17 +153,31 @@ class VsphereStandIn:
     def resources(self) -> Sequence[tuple[str, str]]:
         """(kind, name) of machines (stemcells are some, too) and of files of disks, beyond those it was born with."""
         asked = list(self.requests())
-        if self._own is None:
-            self._own = Session(Address(self.endpoint), (_USER, self._password), ca_cert=self._ca_cert)
-            self._datacenter = self._own.content.searchIndex.FindByInventoryPath("DC0")
+        session = self.session()
+        datacenter = session.content.searchIndex.FindByInventoryPath(self.datacenter.name)
         along = [traverse("vms", vim.Datacenter, "vmFolder", "in"), traverse("in", vim.Folder, "childEntity", "in")]
-        machines = collect(self._own, [Start(self._datacenter, along)], {vim.VirtualMachine: ["name"]})
+        machines = collect(session, [Start(datacenter, along)], {vim.VirtualMachine: ["name"]})
         names = sorted(facts["name"] for facts in machines.values() if not facts["name"].startswith("DC0_"))
         files = sorted(path.name for path in self._workdir.glob("govcsim-*/caisson-disks/*") if not path.name.endswith("-flat.vmdk"))
         self._settle()
         with self._lock:
             self._requests = asked  # those of this look are nobody's
         return [*(("vm", name) for name in names), *(("disk", name) for name in files)]
+
+    def session(self) -> Session:
+        """As a user of its own, past the CPI; it ends with the stand-in."""
+        if self._own is None:
+            self._own = Session(Address(self.endpoint), (_USER, self._password), ca_cert=self._ca_cert)
+        return self._own
+
+    def furnish(self, wanted: Wanted) -> Furnished:
+        return furnish(self, wanted)
+
+    def restart(self, datacenter: Datacenter, *flags: str) -> None:
+        """Begin anew with other flags; the caller gives things the names that `datacenter` tells."""
+        self.close()
+        self.datacenter = datacenter
+        self._launch(*flags)
 
     def requests(self) -> Sequence[tuple[str, str]]:
         """(method, path or SOAP action) of the requests since the last `forget_requests`."""
@@ -217,4 +247,4 @@ def start(workdir: Path, *, latency: float = 0.0) -> VsphereStandIn:
     return VsphereStandIn(workdir, latency=latency)
 
 
-__all__ = ["Skipped", "VsphereStandIn", "start"]
+__all__ = ["Datacenter", "Skipped", "VsphereStandIn", "start"]
