@@ -17,7 +17,10 @@ from director.errors import TaskError
 from director.manifest.dump import dump
 
 _COMMAND_SECONDS = 3600.0
-_TASK_LINE = re.compile(r"Task \d+ \| [\d:]+ \| (?P<event>.+)")
+_TASK_LINE = re.compile(r"Task \d+ \| [\d:]+ \| (?P<event>(?!L ).+)")
+"""An event of a task, but for the steps within an instance's update."""
+_INSTANCE = re.compile(r"/[0-9a-f-]{36} \((\d+)\)")
+_FINGERPRINT = re.compile(r"/[0-9a-f]{64}")
 
 
 class RehearsalDirector:
@@ -57,7 +60,7 @@ class RehearsalDirector:
                     said.append(line)
                     found = _TASK_LINE.match(line) if tell else None
                     if found and tell:
-                        tell(found["event"].rstrip())
+                        tell(_FINGERPRINT.sub("", _INSTANCE.sub(r"/\1", found["event"].rstrip())))
             except BaseException:
                 process.kill()
                 raise

@@ -156,7 +156,11 @@ def rehearse(offer: Offer, config: Mapping[str, Any], part: Part, tell: Tell) ->
 
 def _next(error: BaseException) -> str:
     """What to do about it."""
-    return str(getattr(error, "suggestion", "") or "") or (
+    if isinstance(error, CaissonError):
+        own = " ".join(item.suggestion for item in error.diagnostics if item.suggestion)
+    else:
+        own = error.suggestion if isinstance(error, CpiError) else ""
+    return own or (
         "Deploy it on this computer first, where it can be looked at: `caisson director start`, then docs/operator/troubleshooting.md.")
 
 
@@ -235,23 +239,27 @@ def _instances(rows: Sequence[Mapping[str, str]]) -> tuple[tuple[str, str, str],
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
     """While inside, a request to end (SIGTERM, a closed terminal) takes the way of Ctrl-C, so that machines go, too."""
-    kinds = (signal.SIGTERM, signal.SIGHUP)
-    before = {kind: signal.signal(kind, lambda number, frame: signal.raise_signal(signal.SIGINT)) for kind in kinds}
-    try:
+    with _handled(signal.default_int_handler):
         yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """While inside, Ctrl-C does nothing: what takes machines away goes on to its end."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """While inside, neither Ctrl-C nor SIGTERM does anything: what takes machines away goes on to its end."""
+    with _handled(signal.SIG_IGN):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handler: Any) -> Iterator[None]:
+    """While inside, requests to end are handled so; those that are ignored (by `nohup`, or in the background of a script) stay ignored."""
+    kinds = [kind for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(kind) != signal.SIG_IGN]
+    before = {kind: signal.signal(kind, handler) for kind in kinds}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for kind, handler_before in before.items():
+            signal.signal(kind, handler_before)
 
 
 @contextlib.contextmanager

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import pathlib
-from collections.abc import Iterator
-from unittest import mock
 
 import pytest
 from cli_world import Cli
-
-from director.cli import rehearsing
 
 DATA = pathlib.Path(__file__).parents[1] / "portability/data"
 MANIFEST = (DATA / "app.yml").read_text()
@@ -69,26 +64,6 @@ def test_live_asks_the_clouds(offline: Cli, files: pathlib.Path) -> None:
     refused = offline(*arguments, "--live", "cpis.yml")
     assert refused.code == 1
     assert "no entries of type 'fake'" in refused.err
-
-
-@pytest.mark.usefixtures("files")
-def test_a_rehearsal_without_its_addresses_fails_that_cloud_alone(offline: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in for Google has no 10.0.0.0/24 in its config: that is told, and the next cloud is tried all the same."""
-    tried: list[str] = []
-
-    @contextlib.contextmanager
-    def director(state: pathlib.Path) -> Iterator[object]:
-        tried.append(str(state))
-        yield mock.Mock()
-
-    monkeypatch.setattr(rehearsing, "_director", director)
-    monkeypatch.setattr(rehearsing, "_deployed", lambda *arguments: rehearsing.Came("fake", (("web", "z1", "web running"),)))
-    found = offline("portability", "app.yml", "--cloud-config", "gcp=fake.yml", "--cloud-config", "fake.yml", "--run", "--json")
-    assert found.code == 1
-    lines = found.json["Lines"]
-    assert any(line.startswith("gcp: failed") and "has no addresses of 10.0.0.0/24" in line for line in lines), lines
-    assert any(line.startswith("fake: deployed and deleted") for line in lines), lines
-    assert len(tried) == 2
 
 
 @pytest.mark.usefixtures("files")

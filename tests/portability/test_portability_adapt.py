@@ -1,4 +1,4 @@
-"""A cloud config made to fit what stands in for its cloud."""
+"""A cloud config cut to what one deployment uses, on the CPI of a rehearsal."""
 
 from __future__ import annotations
 
@@ -8,61 +8,70 @@ import pytest
 import yaml
 
 from director.errors import ManifestError
+from director.manifest.cloud_config import parse_cloud_config
+from director.manifest.load import load_yaml
+from director.manifest.model import Manifest
+from director.manifest.parse import parse_manifest
 from director.portability.adapt import adapt
 
-STAND_IN: dict[str, Any] = yaml.safe_load("""
-azs:
-- {name: z1, cloud_properties: {zone: a}}
-- {name: z2, cloud_properties: {zone: b}}
-vm_types: [{name: small, cloud_properties: {size: s}}, {name: medium, cloud_properties: {size: m}}]
-disk_types: [{name: small, disk_size: 1, cloud_properties: {type: fast}}]
-networks:
-- name: default
-  subnets:
-  - {range: 10.1.0.0/16, azs: [z1], cloud_properties: {subnet: one}}
-  - {range: 10.2.0.0/16, azs: [z2], cloud_properties: {subnet: two}}
-""")
-GIVEN: dict[str, Any] = yaml.safe_load("""
+CLOUD = """
 azs: [{name: north, cloud_properties: {zone: eu-1}}, {name: south, cloud_properties: {zone: eu-2}}]
-vm_types: [{name: medium, cloud_properties: {size: large.eu}}, {name: huge, cloud_properties: {size: huge.eu}}]
-vm_extensions: [{name: web, cloud_properties: {balancer: eu}}]
-disk_types: [{name: data, disk_size: 2048, cloud_properties: {type: eu}}]
+vm_types: [{name: medium, cloud_properties: {size: large.eu}}, {name: huge, cloud_properties: {size: huge.eu}}, {name: builder}]
+vm_extensions: [{name: web, cloud_properties: {balancer: eu}}, {name: unused, cloud_properties: {balancer: us}}]
+disk_types: [{name: data, disk_size: 2048, cloud_properties: {type: eu}}, {name: unused, disk_size: 1}]
 networks:
 - name: private
   type: manual
   subnets:
   - {range: 10.2.3.0/24, gateway: 10.2.3.1, dns: [10.2.3.2], azs: [north], static: [10.2.3.9], cloud_properties: {subnet: eu}}
-  - {range: 10.1.3.0/24, gateway: 10.1.3.1, az: south, cloud_properties: {subnet: eu}}
-- {name: cloud-made, type: dynamic, cloud_properties: {subnet: eu}}
-compilation: {workers: 1, az: north, network: private, vm_type: medium, cloud_properties: {x: y}}
-""")
+- {name: cloud-made, type: dynamic, subnets: [{azs: [north], cloud_properties: {subnet: eu}}]}
+- {name: builders, type: dynamic, subnets: [{azs: [north], dns: [10.2.3.2], cloud_properties: {subnet: eu}}]}
+- {name: unused, type: vip}
+compilation: {workers: 1, az: north, network: builders, vm_type: builder}
+"""
+MANIFEST = """
+name: app
+releases: []
+stemcells: [{alias: default, os: linux, version: latest}]
+update: {canaries: 1, max_in_flight: 1, canary_watch_time: 1, update_watch_time: 1}
+instance_groups:
+- name: web
+  instances: 1
+  azs: [north]
+  jobs: []
+  vm_type: medium
+  vm_extensions: [web]
+  persistent_disk_type: data
+  stemcell: default
+  networks: [{name: private, default: [dns, gateway]}, {name: cloud-made}]
+"""
 
 
-def test_names_stay_and_properties_are_the_stand_ins() -> None:
-    made = adapt(GIVEN, STAND_IN, cpi="elsewhere", any_range=False)
+@pytest.fixture
+def deployment() -> Manifest:
+    return parse_manifest(load_yaml(MANIFEST, "app.yml"), parse_cloud_config([load_yaml(CLOUD, "cloud.yml")]))
+
+
+def test_what_is_used_stays_as_it_is(deployment: Manifest) -> None:
+    made = adapt(yaml.safe_load(CLOUD), deployment, cpi="elsewhere")
     assert made["azs"] == [
-        {"name": "north", "cpi": "elsewhere", "cloud_properties": {"zone": "b"}},
-        {"name": "south", "cpi": "elsewhere", "cloud_properties": {"zone": "a"}},
+        {"name": "north", "cpi": "elsewhere", "cloud_properties": {"zone": "eu-1"}},
+        {"name": "south", "cpi": "elsewhere", "cloud_properties": {"zone": "eu-2"}},
     ]
-    assert made["vm_types"] == [{"name": "medium", "cloud_properties": {"size": "m"}}, {"name": "huge", "cloud_properties": {"size": "s"}}]
-    assert made["vm_extensions"] == [{"name": "web"}]
-    assert made["disk_types"] == [{"name": "data", "disk_size": 2048, "cloud_properties": {"type": "fast"}}]
-    first, second = made["networks"][0]["subnets"]
-    assert first == {
-        "range": "10.2.3.0/24", "gateway": "10.2.3.1", "azs": ["north"], "static": ["10.2.3.9"], "cloud_properties": {"subnet": "two"}}
-    assert second["cloud_properties"] == {"subnet": "one"}
-    assert made["networks"][1]["cloud_properties"] == {"subnet": "one"}
-    assert made["compilation"] == {"workers": 1, "az": "north", "network": "private", "vm_type": "medium"}
+    assert made["vm_types"] == [{"name": "medium", "cloud_properties": {"size": "large.eu"}}, {"name": "builder"}]
+    assert made["vm_extensions"] == [{"name": "web", "cloud_properties": {"balancer": "eu"}}]
+    assert made["disk_types"] == [{"name": "data", "disk_size": 2048, "cloud_properties": {"type": "eu"}}]
+    assert made["networks"] == [
+        {"name": "private", "type": "manual", "subnets": [{
+            "range": "10.2.3.0/24", "gateway": "10.2.3.1", "azs": ["north"], "static": ["10.2.3.9"],
+            "cloud_properties": {"subnet": "eu"}}]},
+        {"name": "cloud-made", "type": "dynamic", "subnets": [{"azs": ["north"], "cloud_properties": {"subnet": "eu"}}]},
+        {"name": "builders", "type": "dynamic", "subnets": [{"azs": ["north"], "cloud_properties": {"subnet": "eu"}}]},
+    ]
+    assert made["compilation"] == {"workers": 1, "az": "north", "network": "builders", "vm_type": "builder"}
 
 
-def test_addresses_that_the_stand_in_lacks() -> None:
-    stranger = yaml.safe_load("azs: [{name: z}]\nnetworks: [{name: n, subnets: [{range: 192.168.0.0/24, azs: [z]}]}]")
-    with pytest.raises(ManifestError, match=r"no addresses of 192\.168\.0\.0/24"):
-        adapt(stranger, STAND_IN, cpi="elsewhere", any_range=False)
-    made = adapt(stranger, STAND_IN, cpi="elsewhere", any_range=True)
-    assert made["networks"][0]["subnets"][0]["cloud_properties"] == {"subnet": "one"}
-
-
-def test_zones_are_needed() -> None:
+def test_zones_are_needed(deployment: Manifest) -> None:
+    without: dict[str, Any] = {key: value for key, value in yaml.safe_load(CLOUD).items() if key != "azs"}
     with pytest.raises(ManifestError, match="no zones"):
-        adapt({key: value for key, value in GIVEN.items() if key != "azs"}, STAND_IN, cpi="elsewhere", any_range=False)
+        adapt(without, deployment, cpi="elsewhere")

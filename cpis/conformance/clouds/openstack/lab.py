@@ -22,7 +22,9 @@ from cpis.conformance.bench import OtherZone, Site
 from cpis.conformance.clouds.openstack import databases, packages, seed, settings
 from cpis.conformance.clouds.openstack.daemons import Daemons
 from cpis.conformance.clouds.openstack.front import Front
+from cpis.conformance.clouds.openstack.furnish import furnish
 from cpis.conformance.clouds.openstack.layout import PASSWORD, REGION, SECOND_ZONE, ZONE, Layout, Ports
+from cpis.conformance.furnish import Furnished, Wanted
 from cpis.contract import Cpi, Login, Network
 
 PACKAGES = "CAISSON_OPENSTACK_PACKAGES"
@@ -173,6 +175,9 @@ class Lab:
                     "cloud_properties": {"net_id": self.seeded.foundation_network}}]}],
             "compilation": {"workers": 2, "az": "z1", "vm_type": "compilation", "network": "default", "reuse_compilation_vms": True},
         }, sort_keys=False)
+
+    def furnish(self, wanted: Wanted) -> Furnished:
+        return furnish(self, wanted)
 
     def resources(self) -> Sequence[tuple[str, str]]:
         """Of the project: servers, ports of servers, volumes, snapshots, server groups; images beyond the one it began with."""
