@@ -58,8 +58,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """`lacks` has the features that are not there; `subnet_per_zone` says that a subnet lies in one zone only, `any_range` that nothing in
-    the cloud knows which addresses a network has."""
+    """`lacks` has the features that are not there; `subnet_per_zone` says that a subnet lies in one zone only."""
 
     cpi: str
     title: str
@@ -67,7 +66,6 @@ class Facts:
     limits: Limits
     lacks: Mapping[str, Lack]
     subnet_per_zone: bool = False
-    any_range: bool = False
 
     def size(self, properties: Properties) -> MachineType | None:
         """What a machine with these cloud properties is; None when only the cloud knows."""
@@ -99,7 +97,7 @@ def read(cpi: str, text: str) -> Facts:
         raise ValueError(f"facts of {cpi}: unknown {sorted(unknown)}")
     return Facts(
         cpi, document["title"], tuple(document["stemcell_formats"]), Limits(**document["limits"]), lacks,
-        bool(document.get("subnet_per_zone", False)), bool(document.get("any_range", False)))
+        bool(document.get("subnet_per_zone", False)))
 
 
 def _folder() -> Any:

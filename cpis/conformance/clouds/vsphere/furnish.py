@@ -12,7 +12,7 @@ from pyVmomi import vim
 from cpis.conformance.furnish import Furnished, Room, Wanted
 from cpis.contract import Invalid
 from cpis.vsphere.config import Place, places
-from cpis.vsphere.inventory import Inventory
+from cpis.vsphere.inventory import Inventory, read
 from cpis.vsphere.session import Session
 from cpis.vsphere.tasks import run
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cpis.conformance.clouds.vsphere import VsphereStandIn
 
 _STORES = "the simulator's datastores have names of its own"
+_MEMORY_MIB = 512 * 1024
 _SHARES = vim.SharesInfo(shares=4000, level="normal")
 
 
@@ -36,7 +37,7 @@ def furnish(cloud: VsphereStandIn, wanted: Wanted) -> Furnished:
     room.leave_out(["pci_passthroughs", "vgpus"], "the simulator's hosts have no such devices")
     name, found = _places(room)
     clusters = tuple(dict.fromkeys(place.cluster.rpartition("/")[2] for place in found)) or ("cluster",)
-    cloud.restart(Datacenter(name, clusters), "-clusters", str(len(clusters)))
+    cloud.restart(Datacenter(name, clusters), "-clusters", str(len(clusters)), "-memory", str(_MEMORY_MIB))
     session = cloud.session()
     datacenter = session.content.searchIndex.FindByInventoryPath("DC0")
     _rename(session, datacenter, name)
@@ -71,16 +72,18 @@ def _rename(session: Session, ref: Any, name: str) -> None:
 
 
 def _cluster(session: Session, ref: Any, found: list[Place]) -> None:
+    facts = read(session, ref, "resourcePool", "host", "name")
     for pool in dict.fromkeys(place.pool.strip("/") for place in found if place.pool):
-        parent = ref.resourcePool
+        parent = facts["resourcePool"]
         for name in pool.split("/"):
-            have = {child.name: child for child in parent.resourcePool}
+            children = read(session, parent, "resourcePool").get("resourcePool") or ()
+            have = {read(session, child, "name")["name"]: child for child in children}
             parent = have.get(name) or parent.CreateResourcePool(name, _pool())
     groups = dict.fromkeys(place.host_group for place in found if place.host_group)
     if groups:
         spec = vim.cluster.ConfigSpecEx(groupSpec=[
-            vim.cluster.GroupSpec(operation="add", info=vim.cluster.HostGroup(name=name, host=list(ref.host))) for name in groups])
-        run(session, f"host groups of {ref.name}", lambda: ref.ReconfigureComputeResource_Task(spec, True))
+            vim.cluster.GroupSpec(operation="add", info=vim.cluster.HostGroup(name=name, host=list(facts["host"]))) for name in groups])
+        run(session, f"host groups of {facts['name']}", lambda: ref.ReconfigureComputeResource_Task(spec, True))
 
 
 def _pool() -> Any:

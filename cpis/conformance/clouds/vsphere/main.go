@@ -32,6 +32,7 @@ func main() {
 	key := flag.String("key", "", "PEM file of its key")
 	clusters := flag.Int("clusters", 2, "how many clusters")
 	datastores := flag.Int("datastores", 2, "how many datastores")
+	memory := flag.Int64("memory", 0, "MiB of memory that each cluster has; without it what the library gives, less than 1 GiB")
 	latency := flag.Duration("latency", 0, "how long each operation takes")
 	idle := flag.Duration("idle", 0, "sessions end after this long without a request")
 	flag.Parse()
@@ -46,6 +47,11 @@ func main() {
 		model.DelayConfig.MethodDelay[method] = int(*latency / time.Millisecond)
 	}
 	check(model.Create())
+	if *memory > 0 {
+		for _, pool := range simulator.Map.All("ResourcePool") {
+			pool.(*simulator.ResourcePool).Runtime.Memory.MaxUsage = *memory << 20
+		}
+	}
 	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(*user, os.Getenv("VCENTER_PASSWORD"))}
 	inner := model.Service.NewServer()
