@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
 from cpis.conformance.bodies import PlayedCpi
-from cpis.contract import Invalid, NotFound
+from cpis.conformance.keys import login
+from cpis.contract import Invalid, Network, NotFound, Vm, VmRequest
 from cpis.registry import load
 
 
@@ -50,3 +54,26 @@ def test_what_has_no_body_is_told(tmp_path: Path) -> None:
         cpi.attach_disk("vm-1", "disk-1")
     cpi.delete_vm("vm-1")
     cpi.delete_disk("disk-1")
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted", "body"),
+    [
+        ({}, {"cpu": 1, "ram": 768}, {"memory": 768, "cpus": 1}),
+        ({}, {"cpu": 4096, "ram": 64}, {"memory": 256, "cpus": os.cpu_count()}),
+        ({}, {}, {"memory": 2048, "cpus": 2}),
+        ({"body": {"memory": 300}}, {"cpu": 1, "ram": 768}, {"memory": 300}),
+    ],
+)
+def test_a_body_has_the_size_that_the_cloud_gives(
+    config: dict[str, Any], wanted: dict[str, int], body: dict[str, int], tmp_path: Path,
+) -> None:
+    """As far as this computer has so many cores; a machine needs 256 MiB to be one at all."""
+    cpi = PlayedCpi({"cloud": "fake", "properties": {}, "state_dir": str(tmp_path), **config})
+    cpi.local = mock.Mock()
+    cpi.local.create_stemcell.return_value = "image"
+    cpi.local.create_vm.return_value = Vm("local-1", (), "10.0.0.9")
+    stemcell = cpi.create_stemcell("", {}, "stemcell-1")
+    network = Network("default", ip="10.0.0.9", gateway="10.0.0.1", default=("dns", "gateway"))
+    cpi.create_vm(VmRequest("vm-1", "agent", stemcell, {"cpu": 1, "ram": 64, **wanted} if wanted else {}, (network,), login()[0]))
+    assert cpi.local.create_vm.call_args.args[0].cloud_properties == body
