@@ -33,6 +33,7 @@ func main() {
 	clusters := flag.Int("clusters", 2, "how many clusters")
 	datastores := flag.Int("datastores", 2, "how many datastores")
 	memory := flag.Int64("memory", 0, "MiB of memory that each cluster has; without it what the library gives, less than 1 GiB")
+	space := flag.Int64("space", 0, "MiB that each datastore has left at first; without it what the disk of this computer has")
 	latency := flag.Duration("latency", 0, "how long each operation takes")
 	idle := flag.Duration("idle", 0, "sessions end after this long without a request")
 	flag.Parse()
@@ -50,6 +51,12 @@ func main() {
 	if *memory > 0 {
 		for _, pool := range simulator.Map.All("ResourcePool") {
 			pool.(*simulator.ResourcePool).Runtime.Memory.MaxUsage = *memory << 20
+		}
+	}
+	if *space > 0 {
+		for _, store := range simulator.Map.All("Datastore") {
+			store.(*simulator.Datastore).Summary.FreeSpace = *space << 20
+			store.(*simulator.Datastore).Summary.Capacity = *space << 20
 		}
 	}
 	model.Service.RegisterEndpoints = true
