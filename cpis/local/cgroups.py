@@ -13,6 +13,9 @@ from pathlib import Path
 from cpis.contract import Unavailable
 
 _PERIOD_USEC = 100_000
+# What the kernel gives to a group by default, and the most that it takes. Source: its documents on the cpu controller, v1 and v2.
+_SHARES, _MOST_SHARES = 1024, 262_144
+_WEIGHT, _MOST_WEIGHT = 100, 10_000
 # Nodes every machine may use: null, zero, full, random, urandom, tty, console, ptmx, pts, fuse, tun. Any node may be made, but not used.
 _DEVICES = (
     "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm",
@@ -79,6 +82,15 @@ class Hierarchy:
             (group / "cpu.cfs_quota_us").write_text(quota or "-1")
         else:
             (group / "cpu.max").write_text(f"{quota or 'max'} {_PERIOD_USEC}")
+
+    def share_cpu(self, group: Path) -> None:
+        """Let the groups in this one have, together, as much as each of them beside it would: else all machines of a director have the
+        share of one process, and starve on a busy computer."""
+        many = max(1, sum(entry.is_dir() for entry in os.scandir(group)))
+        if self.v1:
+            (group / "cpu.shares").write_text(str(min(many * _SHARES, _MOST_SHARES)))
+        else:
+            (group / "cpu.weight").write_text(str(min(many * _WEIGHT, _MOST_WEIGHT)))
 
     def close_devices(self, group: Path, devices: Sequence[str]) -> None:
         """Leave the machine the usual nodes and the given block devices (`major:minor`). v2 needs programs for that: systemd's work."""

@@ -123,6 +123,7 @@ class DirectHost:
                 hierarchy.limit_memory(group, limits.memory_mib)
             if "cpu" in hierarchy.controllers:
                 hierarchy.limit_cpu(group, limits.cpus)
+                hierarchy.share_cpu(group.parent)
             if "devices" in hierarchy.controllers and not limits.privileged:
                 hierarchy.close_devices(group, devices)
         joined = [str(group / "cgroup.procs") for group in groups]

@@ -26,7 +26,7 @@ from cpis.contract import (
     VmResources,
 )
 from cpis.local import LocalCpi, host
-from cpis.local.cgroups import discover
+from cpis.local.cgroups import Hierarchy, discover
 from cpis.local.checks import checks
 from cpis.local.host import DirectHost, Limits, SystemdHost
 from cpis.local.images import recipe_of
@@ -393,3 +393,16 @@ def test_another_directors_range_is_refused_with_its_name(tmp_path: Path, monkey
     net = Net(Names(tmp_path), "me", lambda step: pytest.fail(f"effect '{step}' before the check"))
     with pytest.raises(Conflict, match=r"10\.0\.3\.0/24 is held by director 'prod' \(/srv/prod\)"):
         net.ensure_bridge(Subnet.of(Network("a", ip="10.0.3.5", gateway="10.0.3.1")))
+
+
+@pytest.mark.parametrize(
+    ("v1", "machines", "file", "share"),
+    [(True, 3, "cpu.shares", "3072"), (True, 0, "cpu.shares", "1024"), (True, 300, "cpu.shares", "262144"),
+     (False, 3, "cpu.weight", "300"), (False, 200, "cpu.weight", "10000")],
+)
+def test_machines_together_have_the_share_of_so_many(v1: bool, machines: int, file: str, share: str, tmp_path: Path) -> None:
+    """A group counts as one process: without it all machines of a director would get what one process gets."""
+    for number in range(machines):
+        (tmp_path / f"vm-{number}").mkdir()
+    Hierarchy(tmp_path, "/", frozenset({"cpu"}), v1).share_cpu(tmp_path)
+    assert (tmp_path / file).read_text() == share
