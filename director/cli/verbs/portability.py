@@ -76,10 +76,12 @@ def command(
         raise UsageError("--timeout goes with --live", suggestion="Only --live asks clouds.")
     if page:
         _write(page, written.to_html(report))
+    whole = written.to_json(report)
+    if document:  # at once: a path that cannot be written is told before a rehearsal
+        _write(document, json.dumps(whole, indent=2) + "\n")
     _show(session, report, details)
     bad = {"missing", "differs", "unknown"} if strict else {"missing"}
     failed = any(row.state in bad for row in report.rows)
-    whole = written.to_json(report)
     if rehearsing:
         from director.cli import rehearsal_report
         from director.cli.rehearsing import Part, releases_in
@@ -89,9 +91,8 @@ def command(
         came = _rehearse(session, part, [(offer, read.tree) for offer, (_, read) in zip(offers[1], configs_read, strict=True)])
         rehearsal_report.show(session.ui, came)
         failed = not rehearsal_report.all_well(came, strict=strict) or failed
-        whole["rehearsal"] = rehearsal_report.to_json(came)
-    if document:
-        _write(document, json.dumps(whole, indent=2) + "\n")
+        if document:
+            _write(document, json.dumps({**whole, "rehearsal": rehearsal_report.to_json(came)}, indent=2) + "\n")
     return 1 if failed else 0
 
 
