@@ -30,10 +30,12 @@ _SLOW_SECONDS = 0.2
 
 
 class Time:
-    """A clock that sleeping moves on. `pace` is the part of each sleep that is slept for real, for clouds that work in real time."""
+    """A clock that sleeping moves on. `pace` is the part of each sleep that is slept for real, for clouds that work in real time; of one
+    sleep that are `most` seconds: the half minutes after refusals wait for nothing that a cloud does."""
 
-    def __init__(self, pace: float = 0.0) -> None:
+    def __init__(self, pace: float = 0.0, most: float = 1.0) -> None:
         self._pace = pace
+        self._most = most
         self._lock = threading.Lock()
         self._ahead = 0.0
 
@@ -43,7 +45,7 @@ class Time:
             return time.time() + self._ahead
 
     def sleep(self, seconds: float) -> None:
-        real = seconds * self._pace
+        real = min(seconds * self._pace, self._most)
         # Without a moment of it a loop that waits for another thread would keep that from working.
         time.sleep(max(real, 0.0005))
         with self._lock:
