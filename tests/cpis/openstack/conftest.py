@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from cpis.contract import Login, Network, VmRequest
+from cpis.contract import VmRequest
 from cpis.openstack import OpenStackCpi
-from tests.cpis.openstack.fake_services import NETWORK, FakeServices
+from tests.cpis.openstack.fake_services import FakeServices
+from tests.cpis.openstack.small import LOGIN, network
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -60,16 +61,6 @@ def cpi(services: FakeServices, times: Time) -> Iterator[OpenStackCpi]:
 
 def made(services: FakeServices, times: Time, **config: Any) -> OpenStackCpi:
     return OpenStackCpi({**services.config(**config), "director": "tests"}, clock=times.clock, sleep=times.sleep)
-
-
-LOGIN = Login("caisson", "ssh-ed25519 AAAA", "ssh-ed25519 AAAA", "S3CRET-host-key")
-
-
-def network(number: int = 10, **changes: Any) -> Network:
-    fields: dict[str, Any] = {
-        "name": "default", "ip": f"10.0.0.{number}", "gateway": "10.0.0.1", "default": ("dns", "gateway"),
-        "cloud_properties": {"net_id": NETWORK}}
-    return Network(**{**fields, **changes})
 
 
 def request(token: str = "vm-11111111-2222-4333-8444-555555555555", **changes: Any) -> VmRequest:

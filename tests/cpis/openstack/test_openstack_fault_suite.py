@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cpis.conformance.bench import Site
+from cpis import registry
 from cpis.conformance.faults import Target, Time, counts, run
 from cpis.conformance.forms import forms
 from cpis.conformance.proxy import Proxy
-from cpis.openstack import OpenStackCpi
-from tests.cpis.openstack.conftest import LOGIN, network
-from tests.cpis.openstack.fake_services import SECOND, FakeServices
+from tests.cpis.openstack import small
 
 pytestmark = pytest.mark.walk
 
@@ -25,26 +22,12 @@ pytestmark = pytest.mark.walk
 ONE_IN = 10
 
 
-def elsewhere(config: dict[str, Any], old: str, new: str) -> dict[str, Any]:
-    """The configuration with the proxy's address in the place of the services'."""
-    return {
-        key: value.replace(old, new) if isinstance(value, str) else elsewhere(value, old, new) if isinstance(value, dict) else value
-        for key, value in config.items()}
-
-
-def test_no_fault_ends_wrong_or_leaves_anything(services: FakeServices, tmp_path: Path) -> None:
-    image = tmp_path / "image"
-    image.write_bytes(bytes(100_000))
-    site = Site(
-        lambda number: (network(20 + number),), LOGIN, vm_properties={"instance_type": "small"}, image_path=str(image),
-        several=lambda number: (network(20 + number), network(60 + number, name="second", default=(), cloud_properties={"net_id": SECOND})))
+def test_no_fault_ends_wrong_or_leaves_anything(tmp_path: Path) -> None:
     time = Time()
-    with Proxy(tmp_path / "proxy") as proxy:
-        config = elsewhere(services.config(director="tests"), services.url, proxy.front(services.url))
-        with contextlib.closing(OpenStackCpi(config, clock=time.clock, sleep=time.sleep)) as cpi:
-            target = Target(
-                cpi, site, proxy, forms("openstack", time.clock()), lambda: [tuple(item.split(" ", 1)) for item in services.left()])  # type: ignore[misc]
-            trials = run(target, every=ONE_IN)
+    with contextlib.closing(small.start(tmp_path)) as stand_in, Proxy(tmp_path / "proxy") as proxy:
+        config = {**stand_in.config_for(proxy.front(stand_in.endpoint)), "director": "tests"}
+        with contextlib.closing(registry.load("openstack", config, clock=time.clock, sleep=time.sleep)) as cpi:
+            trials = run(Target(cpi, stand_in.site(), proxy, forms("openstack", time.clock()), stand_in.resources), every=ONE_IN)
     wrong = [trial for trial in trials if trial.wrong or trial.leaked]
     assert not wrong
     assert counts(trials)["tried"] > 50
