@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.cpis.openstack.fake_routes import NETWORK, ROUTES, SECOND, Refused, Tree
 
 PROJECT = "project-1"
+PASSWORD = "hunter2-long"
 
 
 @dataclasses.dataclass
@@ -70,7 +71,7 @@ class FakeServices:
     def config(self, **more: Any) -> dict[str, Any]:
         names = ("compute", "image", "network", "volume", "load_balancer")
         return {
-            "auth_url": f"{self.url}/identity/v3", "username": "u", "api_key": "hunter2-long", "project": "p",
+            "auth_url": f"{self.url}/identity/v3", "username": "u", "api_key": PASSWORD, "project": "p",
             "endpoints": {name: f"{self.url}/{name}" for name in names}, **more}
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class FakeServices:
             if fault is not None and fault.kind == "answer":
                 return fault.answer
             if path.startswith("/identity"):
-                return self._login()
+                return self._login(body)
             if token in self.revoked:
                 return 401, {"error": {"code": 401, "message": "The request you have made requires authentication."}}, {}
             found = self._safely(method, path, body)
@@ -125,7 +126,9 @@ class FakeServices:
         for action in due:
             action()
 
-    def _login(self) -> tuple[int, object, Mapping[str, str]]:
+    def _login(self, body: Any) -> tuple[int, object, Mapping[str, str]]:
+        if body["auth"]["identity"]["password"]["user"]["password"] != PASSWORD:
+            return 401, {"error": {"code": 401, "message": "The request you have made requires authentication."}}, {}
         self.tokens += 1
         return 201, {"token": {
             "issued_at": "2030-01-01T00:00:00.000000Z", "expires_at": "2030-01-01T01:00:00.000000Z", "project": {"id": PROJECT},
