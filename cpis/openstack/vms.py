@@ -296,7 +296,8 @@ class Vms:
         """`cid` is a server's id, or the token of a machine that is half made.
 
         Neutron lets nobody delete a server's port, so that the ports come last. They are tagged with the server's id before: should this
-        end in between, the next call finds them by it, though the server that knew their token is gone.
+        end in between, the next call finds them by it, though the server that knew their token is gone. Another server of the same token
+        (this one came of a request that was given up and sent anew) keeps its ports and its places in pools.
         """
         if not is_uuid(cid):
             self._delete_marked(cid)
@@ -308,7 +309,7 @@ class Vms:
             return
         token = server.metadata.get(tags.TOKEN, "")
         self._leave_pools(token, server)
-        ports = self._networks.ports(token) if token else []
+        ports = [port for port in self._networks.ports(token) if port.device in ("", cid)] if token else []
         for port in ports:
             self._networks.tag(port, cid)
         self._servers.delete(cid)
@@ -336,7 +337,9 @@ class Vms:
             self._volumes.delete(volume.id)
 
     def _leave_pools(self, token: str, server: Server) -> None:
-        self._pools.leave(token, [pool for pool in server.metadata.get(marks.POOLS, "").split(",") if pool])
+        pools = [pool for pool in server.metadata.get(marks.POOLS, "").split(",") if pool]
+        if pools and not any(other.id != server.id and other.status != "ERROR" for other in self._servers.tagged(token)):
+            self._pools.leave(token, pools)
 
     def _after(self, server: Server) -> None:
         """What goes with a server: its root volume (Cinder deletes it by itself, unless the server never had it), an empty group."""

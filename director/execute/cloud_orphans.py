@@ -1,7 +1,8 @@
 """What carries this director's mark in its clouds and stands in no record: found, and removed by name. Source: CPI contract, section 4.1.
 
 A thing belongs to a record when its CID does, or when it shares its token with a thing whose CID does (a machine's network card), or when
-its token is that of an effect under way. Clouds are asked before the records are read: what is made in between is in neither.
+its token is that of an effect under way. A second machine, disk or snapshot of one token belongs to none: it came of a request that was
+given up and sent anew, long after. Clouds are asked before the records are read: what is made in between is in neither.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from director.state import Store
 YOUNG_SECONDS = 900.0
 """The longest that a creation takes; what is younger may belong to one that nobody has written down yet."""
 
+_ONE_FOR_A_TOKEN = ("vm", "disk", "snapshot")
 _ORDER = ("vm", "snapshot", "disk", "network", "stemcell")
 
 
@@ -83,9 +85,14 @@ def _unknown(store: Store, things: Sequence[tuple[str, contract.Found]]) -> list
         *(row.cid for row in store.disks.snapshots()), *(row.cid for row in store.stemcells.all()),
         *(row.cid for row in store.networks.subnets()),
     }
-    tokens = {row.token for row in store.journal.open()}
-    tokens |= {item.token for _, item in things if item.token and item.cid in cids}
-    return [(name, item) for name, item in things if item.cid not in cids and item.token not in tokens]
+    under_way = {row.token for row in store.journal.open()}
+    recorded = {(item.token, item.kind) for _, item in things if item.token and item.cid in cids}
+    owners = {token for token, _ in recorded}
+
+    def is_part(item: contract.Found) -> bool:
+        return item.token in owners and not (item.kind in _ONE_FOR_A_TOKEN and (item.token, item.kind) in recorded)
+
+    return [(name, item) for name, item in things if item.cid not in cids and item.token not in under_way and not is_part(item)]
 
 
 def _order(orphan: Orphan) -> tuple[str, int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -12,11 +13,15 @@ from fakes import Cloud, World
 from small_world import CLOUD, MANIFEST
 
 from cpis import contract
-from cpis.fake import FakeCpi, Fault
+from cpis.conformance.faults import Time
+from cpis.fake import FakeCpi
+from cpis.fake import Fault as CloudFault
+from cpis.openstack import OpenStackCpi
 from director.errors import CaissonError, CloudError, NotFoundError
 from director.execute import cloud_checks, cloud_orphans
 from director.execute.cloud_orphans import YOUNG_SECONDS
-from director.state.disks import SnapshotRow
+from director.state.disks import DiskRow, SnapshotRow
+from tests.cpis.openstack.fake_services import FakeServices, Fault
 
 
 @pytest.fixture
@@ -100,6 +105,57 @@ def test_parts_of_a_recorded_machine_belong_to_it(deployed: World, monkeypatch: 
     assert removed == ["eni-2"]
 
 
+def test_a_second_thing_of_a_recorded_token_is_an_orphan(deployed: World) -> None:
+    """It came of a request that was given up and sent anew: no part of the first, and nobody's."""
+    row = deployed.store.disks.all()[0]
+    cid = stray_disk(deployed)
+    deployed.cloud._resources[cid]["token"] = row.token
+    assert [item["cid"] for item in listed(deployed)] == [cid]
+    cloud_orphans.remove_orphans(deployed.context, [{"cpi": "", "kind": "disk", "cid": cid}])
+    assert not deployed.cloud.has_disk(cid)
+    assert deployed.cloud.has_disk(row.cid)
+
+
+def test_copies_of_a_recorded_stemcell_belong_to_it(deployed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clouds with galleries list an image twice, by two CIDs."""
+    first = next(item for item in deployed.cloud.owned() if item.kind == "stemcell")
+    copy = dataclasses.replace(first, cid="copy", created_at=1.0)
+    owned = deployed.cloud.owned
+    monkeypatch.setattr(deployed.cloud, "owned", lambda: [*owned(), copy])
+    assert listed(deployed) == []
+
+
+def lost_creations(world: World, services: FakeServices) -> dict[str, str]:
+    """A disk and a snapshot in records whose first requests were not answered, and had their effects long after. Kind and CID."""
+    time = Time()
+    cpi = OpenStackCpi({**services.config(), "director": "test"}, clock=time.clock, sleep=time.sleep)
+    world.clouds["os"] = cpi  # type: ignore[assignment]
+    world.cpis = {"os": {"type": "openstack"}}
+    services.faults = [Fault("POST /volume/volumes$", "late", late=90), Fault("POST /volume/snapshots$", "late", late=90)]
+    disk = cpi.create_disk(contract.DiskRequest("disk-1", 1024))
+    world.store.disks.add(DiskRow(disk, "disk-1", 1024, cpi="os"))
+    snapshot = cpi.snapshot_disk(disk, {}, "snapshot-1")
+    world.store.disks.add_snapshot(SnapshotRow(snapshot, "snapshot-1", disk, clean=True))
+    while services.late:
+        cpi.has_disk(disk)
+    return {"disk": disk, "snapshot": snapshot}
+
+
+def test_what_comes_long_after_a_lost_answer_is_found_and_removed(world: World) -> None:
+    """OpenStack has no tokens for requests: one that a proxy held back for minutes makes a second thing of the same name."""
+    with contextlib.closing(FakeServices()) as services:
+        recorded = lost_creations(world, services)
+        (disk,) = services.kept["volumes"].keys() - {recorded["disk"]}
+        (snapshot,) = services.kept["snapshots"].keys() - {recorded["snapshot"]}
+        world.clock.now = 1_893_456_000.0 + 2 * YOUNG_SECONDS
+        rows = [row for row in listed(world) if row["cpi"] == "os"]
+        assert {str(row["kind"]): row["cid"] for row in rows} == {"disk": disk, "snapshot": snapshot}
+        assert [round(float(str(row["age_seconds"]))) for row in rows] == [2 * YOUNG_SECONDS] * 2
+        cloud_orphans.remove_orphans(world.context, [{key: row[key] for key in ("cpi", "kind", "cid")} for row in rows])
+        assert list(services.kept["volumes"]) == [recorded["disk"]]
+        assert list(services.kept["snapshots"]) == [recorded["snapshot"]]
+
+
 def test_of_unknown_age_is_an_orphan_only_while_nothing_is_made(deployed: World) -> None:
     cid = stray_disk(deployed)
     deployed.cloud._resources[cid]["created_at"] = None
@@ -149,7 +205,7 @@ def test_machines_go_before_their_disks(deployed: World) -> None:
 
 def test_all_that_could_not_be_deleted_is_told(deployed: World) -> None:
     rows = [{"cpi": "", "kind": "disk", "cid": stray_disk(deployed, f"disk-{number}")} for number in range(3)]
-    deployed.cloud.faults = [Fault("delete_disk", "Denied", times=2, nth=1 + deployed.cloud.calls.get("delete_disk", 0), message="no")]
+    deployed.cloud.faults = [CloudFault("delete_disk", "Denied", times=2, nth=1 + deployed.cloud.calls.get("delete_disk", 0), message="no")]
     with pytest.raises(CaissonError) as caught:
         cloud_orphans.remove_orphans(deployed.context, rows)
     assert len(caught.value.diagnostics) == 2
@@ -164,7 +220,7 @@ def test_each_cloud_is_asked_once_and_a_silent_one_hides_no_other(world: World) 
     world.cpis = {"east": {"type": "fake"}, "west": {"type": "fake", "migrated_from": ("",)}}
     world.clock.now += 2_000_000_000.0
     assert [row["cpi"] for row in listed(world)] == ["east", "west"]
-    world.clouds["west"].faults = [Fault("owned", "Unavailable", times=100, message="away")]
+    world.clouds["west"].faults = [CloudFault("owned", "Unavailable", times=100, message="away")]
     world.log.results.clear()
     with pytest.raises(CloudError, match="Listing what is in CPI 'west': away"):
         cloud_orphans.list_orphans(world.context)
@@ -187,7 +243,7 @@ def test_a_cloud_is_checked_with_what_the_configs_use(world: World) -> None:
         ("reach", "the fake cloud", True), ("image", stemcell, True)]
     world.cloud.vanish(stemcell)
     assert cloud_checks.check_cloud(world.context, "") == "1 check(s) failed"
-    world.cloud.faults = [Fault("checks", "Denied", times=100, message="who are you")]
+    world.cloud.faults = [CloudFault("checks", "Denied", times=100, message="who are you")]
     first, *rest = checked(world)
     assert (first["ok"], first["detail"]) == (False, "who are you (request fake-checks)")
     assert [(row["name"], row["ok"], row["asked"], row["detail"]) for row in rest][-1] == (

@@ -285,3 +285,53 @@ def test_a_right_that_is_missing_is_asked_for_once(services: FakeServices, cpi: 
     with pytest.raises(Denied):
         cpi.has_vm("f00d0000-0000-4000-8000-000000000000")
     assert services.count("GET", "/compute/servers") == 2
+
+
+# What comes long after
+
+def twin(services: FakeServices, cid: str) -> str:
+    """A server of the same request, that failed since its ports were gone."""
+    with services.lock:
+        first = services.kept["servers"][cid]
+        late = services.make("servers", **{
+            **{key: value for key, value in first.items() if key != "id"}, "status": "ERROR", "ports": [], "fault": {
+                "code": 500, "message": "Port could not be found."}})
+    return str(late["id"])
+
+
+def test_a_server_that_comes_long_after_goes_alone(services: FakeServices, cpi: OpenStackCpi) -> None:
+    """Ports, places in pools and addresses are those of the machine that was made in its stead."""
+    pools = {"instance_type": "small", "loadbalancer_pools": [{"name": "web", "port": 80}]}
+    vm = cpi.create_vm(request(cloud_properties=pools))
+    late = twin(services, vm.cid)
+    assert sorted(item.cid for item in cpi.owned()) == sorted([vm.cid, late])
+    ports, members = dict(services.kept["ports"]), dict(services.kept["members"])
+    assert members
+    cpi.delete_vm(late)
+    assert [item["id"] for item in servers(services)] == [vm.cid]
+    assert services.kept["ports"] == ports
+    assert services.kept["members"] == members
+    cpi.delete_vm(vm.cid)
+    assert not services.left()
+
+
+def test_the_machine_goes_while_its_late_twin_stays(services: FakeServices, cpi: OpenStackCpi) -> None:
+    vm = cpi.create_vm(request(cloud_properties={"instance_type": "small", "loadbalancer_pools": [{"name": "web", "port": 80}]}))
+    late = twin(services, vm.cid)
+    cpi.delete_vm(vm.cid)
+    assert services.left() == [f"servers {late}"]
+    cpi.delete_vm(late)
+    assert not services.left()
+
+
+def test_a_port_that_comes_when_its_machine_is_gone_is_found_with_age(services: FakeServices, cpi: OpenStackCpi) -> None:
+    services.faults = [Fault(r"POST /network/v2.0/ports", "late", late=40)]
+    vm = cpi.create_vm(request(networks=(network(type="dynamic", ip=""),)))
+    cpi.delete_vm(vm.cid)
+    assert not services.left()
+    while services.late:
+        cpi.has_vm(vm.cid)
+    (found,) = cpi.owned()
+    assert (found.kind, found.cid, found.created_at) == ("vm", request().token, 1_893_456_000.0)
+    cpi.delete_vm(found.cid)
+    assert not services.left()
