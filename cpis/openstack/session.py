@@ -121,8 +121,14 @@ def _time(text: str) -> float:
 
 
 def addresses(catalog: Sequence[Mapping[str, Any]], account: Account, project: str) -> dict[str, str]:
-    """URL of each service that the catalog has for the account's region and interface. Raises Invalid for an unknown region."""
-    regions = sorted({str(point.get("region_id") or point.get("region")) for entry in catalog for point in entry["endpoints"]})
+    """URL of each service that the catalog has for the account's region and interface. Raises Invalid for an unknown region.
+
+    Only the regions of services that a CPI uses count: an object store or Keystone itself may be in one of its own.
+    """
+    used = {kind for types in TYPES.values() for kind in types}
+    regions = sorted({
+        region for entry in catalog if entry["type"] in used for point in entry["endpoints"]
+        if (region := str(point.get("region_id") or point.get("region") or ""))})
     if account.region and account.region not in regions:
         raise Invalid(f"there is no region '{account.region}'", suggestion=f"known: {', '.join(regions)}")
     if not account.region and len(regions) > 1:

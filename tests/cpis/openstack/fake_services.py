@@ -39,7 +39,10 @@ class Fault:
 
 
 class FakeServices:
-    """`full` are zones without room; `log` lists (method, path with query). One page of a list has `page` entries."""
+    """`catalog` is what a login tells of services; `full` are zones without room; `log` lists (method, path with query).
+
+    One page of a list has `page` entries.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -49,6 +52,7 @@ class FakeServices:
         self.full: set[str] = set()
         self.page = 1000
         self.tokens = 0
+        self.catalog: list[Tree] = []
         self.revoked: set[str] = set()
         self.late: list[tuple[int, Callable[[], object]]] = []
         self.kept: dict[str, dict[str, Tree]] = {
@@ -132,12 +136,13 @@ class FakeServices:
         self.tokens += 1
         return 201, {"token": {
             "issued_at": "2030-01-01T00:00:00.000000Z", "expires_at": "2030-01-01T01:00:00.000000Z", "project": {"id": PROJECT},
-            "roles": [{"name": "member"}], "catalog": []}}, {"X-Subject-Token": f"token-{self.tokens}"}
+            "roles": [{"name": "member"}], "catalog": self.catalog}}, {"X-Subject-Token": f"token-{self.tokens}"}
 
     def _safely(self, method: str, path: str, body: Any) -> tuple[int, object, Mapping[str, str]]:
         parts = urlsplit(path)
+        plain = parts.path.replace("/compute/v2.1/", "/compute/").replace(f"/volume/v3/{PROJECT}/", "/volume/")
         try:
-            return 200, self._effect(method, parts.path, dict(parse_qsl(parts.query)), body), {}
+            return 200, self._effect(method, plain, dict(parse_qsl(parts.query)), body), {}
         except Refused as error:
             return error.status, error.body, {"X-Openstack-Request-Id": "req-fake"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cpis.contract import CpiError, Denied, Invalid, Unavailable
 from cpis.openstack import OpenStackCpi, account
 from cpis.openstack.errors import Explain, ServiceError
 from cpis.openstack.session import Session, addresses
+from tests.cpis.openstack.fake_services import PROJECT, FakeServices
 
 BASE = {"auth_url": "https://keystone:5000/v3", "username": "u", "api_key": "hunter2-long", "project": "p"}
 
@@ -25,7 +27,8 @@ def read(config: dict[str, Any], environment: dict[str, str] | None = None, fold
 @pytest.mark.parametrize(
     ("given", "url"),
     [("https://h:5000", "https://h:5000"), ("https://h:5000/v3", "https://h:5000"), ("https://h/identity/v3/", "https://h/identity"),
-     ("http://[::1]:5000/v3", "http://[::1]:5000")],
+     ("http://[::1]:5000/v3", "http://[::1]:5000"), ("https://h:5000/", "https://h:5000"), ("https://h:5000/v3/", "https://h:5000"),
+     ("https://h/identity", "https://h/identity"), ("https://h/identity/", "https://h/identity"), ("https://h/v3", "https://h")],
 )
 def test_address_of_keystone(given: str, url: str) -> None:
     """Libcloud adds `/v3` itself."""
@@ -150,6 +153,9 @@ def entry(kind: str, url: str, region: str = "R", interface: str = "public", nam
      ("compute", "http://n:8774/v2/PROJECT", "compute", "http://n:8774/v2.1"),
      ("volumev3", "http://c/v3/PROJECT", "volume", "http://c/v3/PROJECT"), ("block-storage", "http://c/v3", "volume", "http://c/v3/PROJECT"),
      ("volume", "http://c/volume/v2/PROJECT", "volume", "http://c/volume/v3/PROJECT"),
+     ("volumev3", "http://c:8776", "volume", "http://c:8776/v3/PROJECT"), ("block-store", "http://c/", "volume", "http://c/v3/PROJECT"),
+     ("compute", "http://n:8774/v2.1/PROJECT/", "compute", "http://n:8774/v2.1"), ("compute", "http://n:8774", "compute", "http://n:8774/v2.1"),
+     ("image", "http://g:9292/v2/", "image", "http://g:9292"), ("load-balancer", "http://o:9876/v2.0", "load_balancer", "http://o:9876"),
      ("network", "http://q:9696/", "network", "http://q:9696"), ("network", "http://q:9696/v2.0", "network", "http://q:9696"),
      ("image", "http://g/image/v2", "image", "http://g/image"), ("load-balancer", "http://o/load-balancer", "load_balancer",
                                                                   "http://o/load-balancer")],
@@ -168,6 +174,43 @@ def test_region_and_interface_choose() -> None:
     assert "R, S" in caught.value.suggestion
     with pytest.raises(Invalid, match="several regions"):
         addresses(catalog, read(BASE), "P")
+
+
+def test_the_only_region_needs_no_name() -> None:
+    """Of the services that are used: others may be elsewhere, and an endpoint may be in none."""
+    catalog = [
+        entry("compute", "http://a"), entry("volumev3", "http://v"), entry("identity", "http://k", "Global"),
+        entry("object-store", "http://s", "Far"),
+        {"type": "network", "name": "q", "endpoints": [{"interface": "public", "region_id": None, "region": None, "url": "http://q"}]}]
+    found = {"compute": "http://a/v2.1", "volume": "http://v/v3/P"}
+    assert addresses(catalog, read(BASE), "P") == {**found, "network": "http://q"}
+    assert addresses(catalog, read({**BASE, "region": "R"}), "P") == found
+    with pytest.raises(Invalid, match="no region 'Global'"):
+        addresses(catalog, read({**BASE, "region": "Global"}), "P")
+
+
+@pytest.mark.parametrize("first", ["volume", "volumev2", "block-storage", "volumev3"])
+def test_of_several_services_for_volumes_the_third_version_counts(first: str) -> None:
+    """Clouds that were upgraded have entries of all versions, in any order."""
+    kinds = [first, *(kind for kind in ("volume", "volumev2", "volumev3", "block-storage") if kind != first)]
+    catalog = [entry(kind, f"http://{kind}") for kind in kinds]
+    assert addresses(catalog, read(BASE), "P") == {"volume": "http://volumev3/v3/P"}
+
+
+@pytest.mark.parametrize("auth_url", ["/identity", "/identity/", "/identity/v3", "/identity/v3/"])
+@pytest.mark.parametrize("volumes", ["volumev3", "block-storage", "volume"])
+@pytest.mark.parametrize("version", [("", ""), ("/v2.1", f"/v3/{PROJECT}"), ("/v2.1/", "/v3/")], ids=["plain", "versioned", "slash"])
+def test_services_by_whatever_catalog(services: FakeServices, auth_url: str, volumes: str, version: tuple[str, str]) -> None:
+    """Each service is reached where it is, without a word of it in the CPI config."""
+    paths = {"compute": f"/compute{version[0]}", volumes: f"/volume{version[1]}", "network": "/network/v2.0", "image": "/image"}
+    services.catalog = [entry(kind, services.url + path, name=f"our own {kind}") for kind, path in paths.items()]
+    config = {key: value for key, value in services.config().items() if key != "endpoints"}
+    with contextlib.closing(OpenStackCpi({**config, "auth_url": services.url + auth_url})) as cpi:
+        assert cpi.owned() == []
+    asked = [path.partition("?")[0] for method, path in services.log]
+    assert asked == [
+        "/identity/v3/auth/tokens", f"/volume/v3/{PROJECT}/volumes/detail", "/compute/v2.1/servers/detail", "/network/v2.0/ports",
+        f"/volume/v3/{PROJECT}/snapshots/detail", "/image/v2/images"]
 
 
 class Keystone:
