@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from cpis.cloud.waiting import wait_for
 from cpis.contract import CpiError, Invalid, NotFound, Unavailable
-from cpis.openstack.answers import Snapshot, Volume
+from cpis.openstack.answers import Snapshot, Volume, text
 from cpis.openstack.api import Api
+
+_WITH_MESSAGES = {"OpenStack-API-Version": "volume 3.5"}  # the first that lists those of one volume, newest first
+
+log = logging.getLogger("cpis")
 
 
 class Volumes:
@@ -74,11 +79,22 @@ class Volumes:
             volume = self.get(cid)
             if volume.status.startswith("error") and volume.status not in wanted:
                 raise CpiError(
-                    f"the volume {cid} is in state '{volume.status}'", resource=cid, code=volume.status, kind="disk",
-                    suggestion="`openstack volume message list` or the cloud's operator says why.")
+                    f"the volume {cid} is in state '{volume.status}'{self._why(cid)}", resource=cid, code=volume.status, kind="disk",
+                    suggestion="The cloud's operator finds more in Cinder's logs, under the volume's id.")
             return volume if volume.status in wanted else None
 
         return wait_for(f"volume {cid} to be {' or '.join(wanted)}", look, **self._timing)
+
+    def _why(self, cid: str) -> str:
+        """What Cinder tells its users of a volume that failed, in its own words. Source: its API, messages, since Pike."""
+        try:
+            words = self._api.get(
+                "volume", "/messages", lambda answer: [text(item, "user_message") for item in answer["messages"]], {"resource_uuid": cid},
+                headers=_WITH_MESSAGES)
+        except CpiError as error:  # the volume's state is what matters
+            log.info("why volume %s failed cannot be told: %s", cid, error)
+            return ""
+        return "".join(f": {line}" for line in words[:1])
 
     def wait(self, what: str, look: Callable[[], Any]) -> Any:
         """As `cpis.cloud.waiting.wait_for`, with the CPI's deadline and pace."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cpis.contract import VmRequest
+from cpis.conformance.clouds.openstack import Lab, seed, start
+from cpis.conformance.standin import Skipped
+from cpis.contract import CpiError, VmRequest
 from cpis.openstack import OpenStackCpi
 from tests.cpis.openstack.fake_services import FakeServices
+from tests.cpis.openstack.real import ours
 from tests.cpis.openstack.small import LOGIN, network
 
 
@@ -57,6 +61,52 @@ def cpi(services: FakeServices, times: Time) -> Iterator[OpenStackCpi]:
     cpi = made(services, times)
     yield cpi
     cpi.close()
+
+
+# The real services
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    try:
+        stand_in = start(tmp_path_factory.mktemp("openstack"))
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    with stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="session")
+def real_cpi(lab: Lab) -> Iterator[OpenStackCpi]:
+    with contextlib.closing(ours(lab)) as cpi:
+        yield cpi
+
+
+@pytest.fixture
+def nothing_left(lab: Lab) -> Iterator[None]:
+    """After the test, by the services' own lists."""
+    yield
+    left = lab.resources()
+    if left:  # so that one failure does not become many
+        with contextlib.closing(ours(lab)) as cpi:
+            for delete, kind in ((cpi.delete_vm, "vm"), (cpi.delete_snapshot, "snapshot"), (cpi.delete_disk, "disk"),
+                                 (cpi.delete_stemcell, "stemcell")):
+                for found in cpi.owned():
+                    if found.kind == kind:
+                        with contextlib.suppress(CpiError):
+                            delete(found.cid)
+    assert not left
+
+
+@pytest.fixture
+def api(lab: Lab) -> Iterator[seed.Api]:
+    with contextlib.closing(lab.demo()) as api:
+        yield api
+
+
+@pytest.fixture
+def admin(lab: Lab) -> Iterator[seed.Api]:
+    with contextlib.closing(lab.admin()) as api:
+        yield api
 
 
 def made(services: FakeServices, times: Time, **config: Any) -> OpenStackCpi:

@@ -146,6 +146,10 @@ def _create_volume(fake: FakeServices, body: Tree) -> object:
         "status": "available", "attachments": [], "availability_zone": "nova", "volume_type": "plain", **asked})}
 
 
+def _messages(fake: FakeServices, query: Mapping[str, str]) -> object:
+    return {"messages": [{"user_message": words} for words in fake.messages]}
+
+
 def _delete_volume(fake: FakeServices, cid: str, body: object) -> None:
     fake.get("volumes", cid)
     for snapshot in [item for item in fake.kept["snapshots"].values() if item["volume_id"] == cid]:
@@ -284,7 +288,7 @@ ROUTES: list[tuple[str, str, Callable[..., object]]] = [
     ("GET", "/compute/flavors", _flavors), ("GET", "/compute/limits", _limits), ("GET", "/volume/limits", _limits),
     ("GET", f"/network/v2.0/quotas/{_ID}/details", _quota), ("GET", "/network/v2.0/networks", _networks),
     ("GET", f"/network/v2.0/networks/{_ID}", _network), ("GET", "/compute/os-availability-zone", _zones), ("GET", "/volume/types", _types),
-    ("GET", "/volume/volumes", _simple("volumes")),
+    ("GET", "/volume/volumes", _simple("volumes")), ("GET", "/volume/messages", _messages),
     ("GET", "/compute/flavors/detail", _flavors), ("GET", "/compute/servers/detail", _servers), ("GET", f"/compute/servers/{_ID}", _server),
     ("POST", "/compute/servers", _create_server), ("DELETE", f"/compute/servers/{_ID}", _delete_server),
     ("PUT", f"/compute/servers/{_ID}/metadata", _set_metadata("servers")), ("PUT", f"/compute/servers/{_ID}", _rename),

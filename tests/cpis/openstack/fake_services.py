@@ -60,6 +60,7 @@ class FakeServices:
         self.pools = {"web": "pool-web"}
         self.uploaded: dict[str, object] = {}
         self.limits: Tree = {}
+        self.messages: list[str] = []
         self.fail_retype = False
         self.endless_build = False
         fake = self

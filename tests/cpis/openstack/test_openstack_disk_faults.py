@@ -51,10 +51,17 @@ def test_a_lost_answer_makes_one_snapshot(services: FakeServices, cpi: OpenStack
     assert list(services.kept["snapshots"]) == [cid]
 
 
-def test_a_disk_that_fails_goes(services: FakeServices, cpi: OpenStackCpi) -> None:
+@pytest.mark.parametrize(("messages", "words"), [
+    ([], "in state 'error'$"), (["schedule allocate volume: Could not find any available weighted backend."], "weighted backend"),
+    (None, "in state 'error'$")])
+def test_a_disk_that_fails_goes(services: FakeServices, cpi: OpenStackCpi, messages: list[str] | None, words: str) -> None:
+    """The error has Cinder's own words, where it has any for its users."""
     shown = {"volume": {"id": "v", "status": "error", "size": 2, "attachments": []}}
     services.faults = [Fault("GET /volume/volumes/(?!detail)", answer=(200, shown, {}))]
-    with pytest.raises(CpiError, match="in state 'error'"):
+    services.messages = messages or []
+    if messages is None:
+        services.faults.append(Fault("GET /volume/messages", answer=(403, {"forbidden": {"code": 403, "message": "no"}}, {})))
+    with pytest.raises(CpiError, match=words):
         cpi.create_disk(wish())
     assert not services.left()
 

@@ -10,7 +10,6 @@ import dataclasses
 import os
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +17,17 @@ import pytest
 
 from cpis.cloud import tags
 from cpis.conformance import CASES, Case, check
-from cpis.conformance.clouds.openstack import Lab, seed, start
-from cpis.conformance.standin import Skipped
-from cpis.contract import Conflict, CpiError, Denied, DiskRequest, Invalid, Network, NoCapacity, NotFound, Quota, VmRequest, VmResources
+from cpis.conformance.clouds.openstack import Lab, seed
+from cpis.contract import Conflict, CpiError, Denied, DiskRequest, Invalid, Network, NoCapacity, NotFound, Quota
 from cpis.openstack import OpenStackCpi
+from tests.cpis.openstack.real import ours, refused, wish, with_properties
 
-pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    try:
-        stand_in = start(tmp_path_factory.mktemp("openstack"))
-    except Skipped as reason:
-        pytest.skip(str(reason))
-    with stand_in:
-        yield stand_in
-
-
-def _ours(lab: Lab) -> OpenStackCpi:
-    return OpenStackCpi({**lab.config, "director": "tests"})
-
-
-@pytest.fixture(scope="session")
-def cpi(lab: Lab) -> Iterator[OpenStackCpi]:
-    cpi = _ours(lab)
-    yield cpi
-    cpi.close()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(lab: Lab) -> Iterator[None]:
-    """After each test, by the services' own lists."""
-    yield
-    left = lab.resources()
-    if left:  # so that one failure does not become many
-        cpi = _ours(lab)
-        for delete, kind in ((cpi.delete_vm, "vm"), (cpi.delete_snapshot, "snapshot"), (cpi.delete_disk, "disk"),
-                             (cpi.delete_stemcell, "stemcell")):
-            for found in cpi.owned():
-                if found.kind == kind:
-                    with contextlib.suppress(CpiError):
-                        delete(found.cid)
-        cpi.close()
-    assert not left
+pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900), pytest.mark.usefixtures("nothing_left")]
 
 
 @pytest.fixture
-def api(lab: Lab) -> Iterator[seed.Api]:
-    with contextlib.closing(lab.demo()) as api:
-        yield api
-
-
-@pytest.fixture
-def admin(lab: Lab) -> Iterator[seed.Api]:
-    with contextlib.closing(lab.admin()) as api:
-        yield api
+def cpi(real_cpi: OpenStackCpi) -> OpenStackCpi:
+    return real_cpi
 
 
 CHOICE = "CAISSON_OPENSTACK_CASES"
@@ -97,72 +51,11 @@ def test_the_few_are_cases() -> None:
 
 @pytest.mark.parametrize("case", chosen(), ids=lambda case: case.name)
 def test_openstack_keeps_the_contract(lab: Lab, cpi: OpenStackCpi, case: Case) -> None:
-    site = dataclasses.replace(lab.site(), again=lambda: _ours(lab))  # a second process of the same director
+    site = dataclasses.replace(lab.site(), again=lambda: ours(lab))  # a second process of the same director
     (outcome,) = check(cpi, site, [case])
     assert not outcome.detail, outcome.detail
     if outcome.skipped:
         pytest.skip(outcome.skipped)
-
-
-def wish(lab: Lab, number: int = 0, **changes: Any) -> VmRequest:
-    site = lab.site()
-    fields: dict[str, Any] = {
-        "cloud_properties": site.vm_properties, "networks": site.networks(number), "login": site.login,
-        "stemcell_cid": f"{lab.seeded.image} light", "metadata": {"name": f"router/{number}"}}
-    return VmRequest(f"vm-{uuid.uuid4()}", "agent", **{**fields, **changes})
-
-
-def with_properties(lab: Lab, **properties: Any) -> VmRequest:
-    return wish(lab, cloud_properties={**lab.site().vm_properties, **properties})
-
-
-def refused(cpi: OpenStackCpi, request: VmRequest, kind: type[CpiError], words: str) -> CpiError:
-    with pytest.raises(kind, match=words) as caught:
-        cpi.create_vm(request)
-    assert not cpi.find(request.token)
-    return caught.value
-
-
-# Login
-
-def test_services_by_catalog(lab: Lab) -> None:
-    with contextlib.closing(OpenStackCpi(lab.catalog_config())) as cpi:
-        assert cpi.calculate_vm_cloud_properties(VmResources(1, 256, 512)) == {"instance_type": "m1.tiny"}
-
-
-def test_application_credential(lab: Lab, api: seed.Api) -> None:
-    user = api("GET", "keystone", "/v3/auth/tokens", headers={"X-Subject-Token": api.token})["token"]["user"]["id"]
-    made = api("POST", "keystone", f"/v3/users/{user}/application_credentials", {"application_credential": {"name": uuid.uuid4().hex}})
-    credential = made["application_credential"]
-    config = {key: value for key, value in lab.config.items() if key not in ("username", "api_key", "project", "domain")}
-    config |= {"application_credential_id": credential["id"], "application_credential_secret": credential["secret"]}
-    with contextlib.closing(OpenStackCpi(config)) as cpi:
-        assert not cpi.has_vm("nothing")
-    api("DELETE", "keystone", f"/v3/users/{user}/application_credentials/{credential['id']}")
-    with contextlib.closing(OpenStackCpi(config)) as cpi, pytest.raises(Denied):
-        cpi.has_vm("nothing")
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "words"),
-    [({"api_key": "wrong-password"}, Denied, "requires authentication"), ({"username": "nobody"}, Denied, "requires authentication"),
-     ({"project": "elsewhere"}, Denied, "requires authentication"), ({"domain": "Elsewhere"}, Denied, "requires authentication"),
-     ({"region": "RegionTwo"}, Invalid, "no region 'RegionTwo'"), ({"compute_microversion": "2.9999"}, Invalid, "2.9999")],
-)
-def test_wrong_logins(lab: Lab, changes: dict[str, Any], kind: type[CpiError], words: str) -> None:
-    with contextlib.closing(OpenStackCpi({**lab.config, **changes})) as cpi, pytest.raises(kind, match=words) as caught:
-        cpi.has_vm("nothing")
-    assert "wrong-password" not in repr(caught.value)
-
-
-def test_a_token_that_is_revoked_in_the_middle(lab: Lab, api: seed.Api) -> None:
-    """Row 24."""
-    with contextlib.closing(OpenStackCpi(lab.config)) as cpi:
-        token = cpi._api.session.current().token
-        # Before any service has seen it: they remember for five minutes that a token is good.
-        api("DELETE", "keystone", "/v3/auth/tokens", headers={"X-Subject-Token": token})
-        assert not cpi.has_vm("nothing")
-        assert cpi._api.session.current().token != token
 
 
 # Machines
@@ -302,12 +195,6 @@ def test_instance_groups_are_kept_apart(lab: Lab, api: seed.Api) -> None:
         assert (group["policy"], group["members"]) == ("soft-anti-affinity", [vm.cid])
         cpi.delete_vm(vm.cid)
         assert not api("GET", "nova", "/os-server-groups")["server_groups"]
-
-
-def test_boot_from_volume_that_fails_leaves_nothing(lab: Lab, cpi: OpenStackCpi) -> None:
-    """The stand-in's Cinder cannot copy an image: its failure is the case."""
-    with pytest.raises(CpiError, match="state 'error'"):
-        cpi.create_vm(with_properties(lab, boot_from_volume=True, root_disk={"size": 1}))
 
 
 def test_the_ephemeral_disk_is_told(lab: Lab, cpi: OpenStackCpi) -> None:
