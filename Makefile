@@ -83,7 +83,7 @@ test-e2e: setup ## end to end: real machines, real daemons
 conformance: setup test-packages ## all CPIs against their suite and a sample of faults: CLOUDS="aws gcp" for some CPIs, EVERY=1 for all faults
 	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m cpis.conformance $(CLOUDS) $(if $(EVERY),--every $(EVERY)) --json build/conformance.json
 
-# Keeps the services' programs (680 MB) between runs. OPENSTACK_CASES=few leaves out cases of the suite that other clouds prove as well.
+# Keeps the services' programs (900 MB) between runs. OPENSTACK_CASES=few leaves out cases of the suite that other clouds prove as well.
 OPENSTACK ?= $(STATE)/openstack
 OPENSTACK_CASES ?= all
 

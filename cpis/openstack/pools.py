@@ -1,6 +1,6 @@
 """Octavia: machines as members of load balancer pools. Raw requests, for Libcloud has no Octavia.
 
-Not proven against the service: the stand-in has none.
+Proven against its own API with a provider that does nothing; not against one that balances, nor with rights that Keystone gives.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Pools:
         return found
 
     def join(self, token: str, pools: Sequence[tuple[str, int]], address: str, subnet: str) -> None:
-        """Make the address a member of each, once. While a load balancer changes it refuses; that is waited out."""
+        """Make the address a member of each, once for each port. While a load balancer changes it refuses; that is waited out."""
         for pool, port in pools:
-            if not self._members(pool, token):
+            if not self._members(pool, token, protocol_port=port):
                 member = {"address": address, "protocol_port": port, "subnet_id": subnet, "name": token}
                 self._api.made(
                     "POST", "load_balancer", f"/v2/lbaas/pools/{pool}/members", {"member": member}, lambda answer: answer["member"]["id"],
@@ -51,6 +51,6 @@ class Pools:
                 except NotFound:
                     continue
 
-    def _members(self, pool: str, token: str) -> list[str]:
-        return list(self._api.pages(
-            "load_balancer", f"/v2/lbaas/pools/{pool}/members", "members", lambda item: str(item["id"]), {"name": token}))
+    def _members(self, pool: str, token: str, **more: int) -> list[str]:
+        query = {"name": token, **more}
+        return list(self._api.pages("load_balancer", f"/v2/lbaas/pools/{pool}/members", "members", lambda item: str(item["id"]), query))

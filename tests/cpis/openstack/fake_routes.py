@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 Tree = dict[str, Any]
 NETWORK, SECOND = "net-1", "net-2"
+SUBNET = "5b5f3c0e-4b3a-4c5e-9d0a-6c1f2e3d4c5b"
 
 
 class Refused(Exception):
@@ -113,7 +114,7 @@ def _create_port(fake: FakeServices, body: Tree) -> object:
         raise Refused(409, {"NeutronError": {"type": "IpAddressAlreadyAllocated", "message": f"IP address {wanted[0]} already allocated in "
                                              "subnet s", "detail": ""}})
     address = wanted[0] if wanted else next(text for text in (f"10.0.9.{n}" for n in range(2, 99)) if text not in taken)
-    fields = {**asked, "fixed_ips": [{"subnet_id": "subnet-1", "ip_address": address}], "device_id": "", "tags": []}
+    fields = {**asked, "fixed_ips": [{"subnet_id": SUBNET, "ip_address": address}], "device_id": "", "tags": []}
     return {"port": fake.make("ports", **fields)}
 
 
@@ -210,7 +211,9 @@ def _pools(fake: FakeServices, query: Mapping[str, str]) -> object:
 
 
 def _members(fake: FakeServices, pool: str, query: Mapping[str, str]) -> object:
-    return {"members": [item for item in fake.kept["members"].values() if item["pool"] == pool and item["name"] == query["name"]]}
+    return {"members": [
+        item for item in fake.kept["members"].values()
+        if item["pool"] == pool and item["name"] == query["name"] and query.get("protocol_port") in (None, str(item["protocol_port"]))]}
 
 
 def _join(fake: FakeServices, pool: str, body: Tree) -> object:
@@ -264,7 +267,7 @@ def _quota(fake: FakeServices, project: str, query: Mapping[str, str]) -> object
 def _network(fake: FakeServices, cid: str, query: Mapping[str, str]) -> object:
     if cid not in (NETWORK, SECOND):
         raise Refused(404, {"NeutronError": {"type": "NetworkNotFound", "message": "Network could not be found.", "detail": ""}})
-    return {"network": {"id": cid, "name": "n", "status": "ACTIVE", "subnets": ["subnet-1"]}}
+    return {"network": {"id": cid, "name": "n", "status": "ACTIVE", "subnets": [SUBNET]}}
 
 
 def _networks(fake: FakeServices, query: Mapping[str, str]) -> object:

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.cpis.openstack.fake_routes import NETWORK, ROUTES, SECOND, Refused, Tree
+from tests.cpis.openstack.fake_routes import NETWORK, ROUTES, SECOND, SUBNET, Refused, Tree
 
 PROJECT = "project-1"
 PASSWORD = "hunter2-long"
@@ -213,4 +213,4 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None: ...
 
 
-__all__ = ["NETWORK", "PROJECT", "SECOND", "FakeServices", "Fault"]
+__all__ = ["NETWORK", "PROJECT", "SECOND", "SUBNET", "FakeServices", "Fault"]

@@ -220,14 +220,16 @@ def test_a_floating_address_leads_to_the_gateways_port(services: FakeServices, c
 
 
 def test_pools_of_load_balancers(services: FakeServices, cpi: OpenStackCpi) -> None:
-    """Not proven against Octavia; while a load balancer changes it refuses, and that is waited out."""
+    """While a load balancer changes it refuses, and that is waited out. Two ports are two members."""
     busy = (409, {"faultcode": "Client", "faultstring": "Load Balancer lb is immutable and cannot be updated."}, {})
     services.faults = [Fault("(POST|DELETE) /load_balancer", answer=busy, times=2)]
-    wish = request(cloud_properties={"instance_type": "small", "loadbalancer_pools": [{"name": "web", "port": 8080}]})
+    wish = request(cloud_properties={"instance_type": "small", "loadbalancer_pools": [
+        {"name": "web", "port": 8080}, {"name": "web", "port": 8443}]})
     vm = cpi.create_vm(wish)
     assert cpi.create_vm(wish).cid == vm.cid
-    (member,) = services.kept["members"].values()
-    assert (member["address"], member["protocol_port"], member["name"]) == ("10.0.0.10", 8080, wish.token)
+    members = services.kept["members"].values()
+    assert [(member["address"], member["protocol_port"], member["name"]) for member in members] == [
+        ("10.0.0.10", port, wish.token) for port in (8080, 8443)]
     cpi.delete_vm(vm.cid)
     assert not services.left()
 

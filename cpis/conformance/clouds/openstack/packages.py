@@ -6,6 +6,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cpis.conformance.standin import Skipped
@@ -19,8 +20,8 @@ _PATIENCE_SECONDS = 900
 log = logging.getLogger("cpis")
 
 
-def environment(folder: Path) -> Path:
-    """The virtual environment in this folder, made when it is not there or half made: about 3 minutes, 680 MB.
+def environment(folder: Path, services: Sequence[str] = ()) -> Path:
+    """The virtual environment in this folder with `services` (SERVICES), made when it is not there or half made: about 3 minutes, 680 MB.
 
     Raises Skipped when the packages cannot be had.
     """
@@ -29,11 +30,12 @@ def environment(folder: Path) -> Path:
     if made.is_file():
         return venv
     folder.mkdir(parents=True, exist_ok=True)
-    log.info("installing %s into %s", ", ".join(SERVICES), venv)
+    services = services or SERVICES
+    log.info("installing %s into %s", ", ".join(services), venv)
     _venv(venv)
-    for names in filter(None, (_BUILD_TOOLS, SERVICES)):
+    for names in filter(None, (_BUILD_TOOLS, services)):
         _run([*_pip(venv), "--quiet", "--disable-pip-version-check", *names])
-    made.write_text("\n".join(SERVICES) + "\n")
+    made.write_text("\n".join(services) + "\n")
     return venv
 
 
