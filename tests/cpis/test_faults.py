@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +116,12 @@ def test_each_cloud_has_its_forms(cloud_type: str) -> None:
         waits = [dict(answer.headers).get("Retry-After", "") for answer in found.throttled.values()]
         assert {"", "0", "2"} <= set(waits)
         assert any("GMT" in wait for wait in waits)
+
+
+def test_of_a_long_sleep_little_is_slept() -> None:
+    """Half minutes after refusals wait for nothing that a cloud does, even one that works in real time."""
+    clock, began = Time(1.0, most=0.01), time.monotonic()
+    started = clock.clock()
+    clock.sleep(30.0)
+    assert 30.0 <= clock.clock() - started < 40.0
+    assert time.monotonic() - began < 10.0

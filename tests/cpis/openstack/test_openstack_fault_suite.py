@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cpis import registry
-from cpis.conformance.faults import Target, Time, counts, run
+from cpis.conformance.__main__ import try_faults
+from cpis.conformance.faults import Target, Time, Trial, counts, run
 from cpis.conformance.forms import forms
 from cpis.conformance.proxy import Proxy
 from tests.cpis.openstack import small
@@ -20,6 +21,21 @@ pytestmark = pytest.mark.walk
 
 # Of some 1400 trials; all of them take minutes, and were run when this was written.
 ONE_IN = 10
+
+
+def test_what_is_asked_for_wins_over_the_usual_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real services take some ten seconds for a trial: one in fifty, unless somebody has the time."""
+    asked: list[int] = []
+
+    def note(target: Target, report: object, *, every: int) -> list[Trial]:
+        asked.append(every)
+        return []
+
+    monkeypatch.setattr("cpis.conformance.__main__.run", note)
+    with contextlib.closing(small.start(tmp_path)) as stand_in:
+        for every in (None, 3):
+            try_faults(stand_in, tmp_path, every)
+    assert asked == [50, 3]
 
 
 def test_no_fault_ends_wrong_or_leaves_anything(tmp_path: Path) -> None:
