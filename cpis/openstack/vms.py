@@ -342,9 +342,13 @@ class Vms:
             self._pools.leave(token, pools)
 
     def _after(self, server: Server) -> None:
-        """What goes with a server: its root volume (Cinder deletes it by itself, unless the server never had it), an empty group."""
+        """What goes with a server: its root volume (Cinder deletes it by itself, unless the server never had it) and one more that a lost
+        request made long after, an empty group."""
         if server.metadata.get(marks.ROOT):
             self._volumes.delete(server.metadata[marks.ROOT])
+            late = self._volumes.named(server.metadata.get(tags.TOKEN, ""))
+            if late is not None and marks.ROOT in late.metadata and not late.attachments:
+                self._volumes.delete(late.id)
         if server.metadata.get(marks.GROUP):
             self._groups.release(server.metadata[marks.GROUP])
 

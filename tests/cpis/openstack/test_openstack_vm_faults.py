@@ -6,12 +6,13 @@ Numbers are rows of the CPI contract's table of mistakes, section 13.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from typing import Any
 
 import pytest
 
 from cpis.contract import CpiError, Denied, Invalid, NoCapacity, Quota, Throttled, Unavailable
-from cpis.openstack import OpenStackCpi
+from cpis.openstack import OpenStackCpi, marks
 from cpis.openstack.driver import OpenStackDriver
 from tests.cpis.openstack.conftest import Time, made, network, request
 from tests.cpis.openstack.fake_services import FakeServices, Fault
@@ -290,11 +291,13 @@ def test_a_right_that_is_missing_is_asked_for_once(services: FakeServices, cpi: 
 # What comes long after
 
 def twin(services: FakeServices, cid: str) -> str:
-    """A server of the same request, that failed since its ports were gone."""
+    """A server of the same request, that failed since its ports were gone, as was its root volume."""
     with services.lock:
         first = services.kept["servers"][cid]
+        gone = {key: str(uuid.uuid4()) for key in first["metadata"].keys() & {marks.ROOT}}
         late = services.make("servers", **{
-            **{key: value for key, value in first.items() if key != "id"}, "status": "ERROR", "ports": [], "fault": {
+            **{key: value for key, value in first.items() if key != "id"}, "metadata": {**first["metadata"], **gone},
+            "roots": [], "status": "ERROR", "ports": [], "fault": {
                 "code": 500, "message": "Port could not be found."}})
     return str(late["id"])
 
@@ -334,4 +337,17 @@ def test_a_port_that_comes_when_its_machine_is_gone_is_found_with_age(services: 
     (found,) = cpi.owned()
     assert (found.kind, found.cid, found.created_at) == ("vm", request().token, 1_893_456_000.0)
     cpi.delete_vm(found.cid)
+    assert not services.left()
+
+
+def test_a_root_volume_that_comes_long_after_goes_with_its_machine(services: FakeServices, cpi: OpenStackCpi) -> None:
+    services.faults = [Fault("POST /volume/volumes$", "late", late=90)]
+    vm = cpi.create_vm(request(cloud_properties={"instance_type": "small", "boot_from_volume": True}))
+    while services.late:
+        cpi.has_vm(vm.cid)
+    assert len(services.kept["volumes"]) == 2
+    late = twin(services, vm.cid)
+    cpi.delete_vm(late)
+    assert any(item["attachments"] for item in services.kept["volumes"].values()), "the root disk of a running machine went with its twin"
+    cpi.delete_vm(vm.cid)
     assert not services.left()
