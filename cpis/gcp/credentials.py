@@ -1,17 +1,20 @@
 """Who we are for Google: OAuth tokens, from the places where Google's own tools look, in their order.
 
-    1. `json_key` of the CPI config                                    a service account
-    2. the file named by GOOGLE_APPLICATION_CREDENTIALS                a service account, or a person
+    1. `json_key` of the CPI config                                    any credentials of a file
+    2. the file named by GOOGLE_APPLICATION_CREDENTIALS                the same
     3. gcloud's application default credentials                        the same
     4. the metadata server of the machine on which the director runs   its service account
 
-Tokens stay in memory. Source: Google's description of application default credentials, and of JWTs for service accounts.
+What stands in a file is turned into tokens by google-auth (`cpis.gcp.signin`), which is imported at first need. Tokens stay in memory.
+
+The metadata server is asked here: google-auth reads where it is when it is imported, and tries five times with sleeps of its own, half a
+minute in all, before it says that there is none; that is the usual case on a computer of one's own. Sources: Google's description of
+application default credentials, and of the metadata server.
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
+import dataclasses
 import json
 import os
 import threading
@@ -21,29 +24,33 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from cpis.cloud.faults import MALFORMED, by_status, unexplained
+from cpis.cloud.faults import MALFORMED
 from cpis.cloud.hurry import asking
-from cpis.cloud.text import first_line, redact
+from cpis.cloud.text import first_line
 from cpis.contract import CpiError, Denied, Invalid
+from cpis.gcp.endpoint import answered
 
-SCOPES = (
-    "https://www.googleapis.com/auth/compute", "https://www.googleapis.com/auth/devstorage.full_control",
-    "https://www.googleapis.com/auth/cloud-platform",
-)
-_TOKEN_URI = "https://oauth2.googleapis.com/token"
 _METADATA_HOST = "metadata.google.internal"
-_TIMEOUT_SECONDS = 30.0
 _METADATA_TIMEOUT_SECONDS = 5.0
-_LIFETIME_SECONDS = 3600
 _EARLY_SECONDS = 120.0
-_KINDS = "a key of a service account (`gcloud iam service-accounts keys create`) or what `gcloud auth application-default login` writes"
+KINDS = (
+    "a key of a service account (`gcloud iam service-accounts keys create`), what `gcloud auth application-default login` writes, or a "
+    "configuration of workload identity federation (`gcloud iam workload-identity-pools create-cred-config`)"
+)
+_TYPES = ("service_account", "authorized_user", "external_account", "external_account_authorized_user", "impersonated_service_account")
 
-Source = Callable[[], Mapping[str, Any]]
-"""Gets a new token: the answer of a token endpoint. Raises CpiError."""
+
+@dataclasses.dataclass(frozen=True)
+class Token:
+    """An access token, and how long it lives; None when nobody said."""
+
+    text: str = dataclasses.field(repr=False)
+    seconds: float | None
+
+
+Source = Callable[[], Token]
+"""Gets a new token. Raises CpiError."""
 
 
 class Tokens:
@@ -59,15 +66,15 @@ class Tokens:
 
     @property
     def access_token(self) -> str:
-        """Raises Denied, Unavailable."""
+        """Raises Denied, Unavailable, Invalid."""
         with self._lock:
             if not self._token or self._clock() >= self._until:
                 with asking(f"token for {self.who}"):
-                    answer = self._source()
-                token, seconds = answer.get("access_token"), answer.get("expires_in")
-                if not isinstance(token, str) or not token or not isinstance(seconds, int | float):
+                    found = self._source()
+                if not found.text:
                     raise Denied(f"the token endpoint of {self.who} answers without a token", code=MALFORMED)
-                self._token, self._until = token, self._clock() + max(0.0, float(seconds) - _EARLY_SECONDS)
+                life = float("inf") if found.seconds is None else max(0.0, found.seconds - _EARLY_SECONDS)
+                self._token, self._until = found.text, self._clock() + life
             return self._token
 
     def renew(self, error: CpiError) -> bool:
@@ -81,42 +88,42 @@ class Tokens:
 
 def tokens_of(
     config: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.time,
-    ca_file: str | None = None,
+    ca_file: str | None = None, session: Callable[[], requests.Session] = requests.Session,
 ) -> Tokens:
-    """The tokens for a CPI config. Asks nothing yet. Raises Invalid for a `json_key` that is none; what is wrong with the environment is
-    told at the first use, so that `info` answers anywhere.
+    """The tokens for a CPI config. Asks nothing yet. Raises Invalid for a `json_key` that is none; what is wrong inside it or with the
+    environment is told at the first use, so that `info` answers anywhere. `session` makes what tokens are asked through.
     """
+    def of_info(info: Mapping[str, Any], where: str) -> Tokens:
+        return _of_info(info, where, clock, ca_file, session)
+
     key = config.get("json_key")
     if key:
-        return _of_info(_parsed(key, "json_key"), "json_key", clock, ca_file)
+        return of_info(_parsed(key, "json_key"), "json_key")
     named = environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    if named:
-        return _of_file(Path(named), clock, ca_file)
     home = Path(environ.get("CLOUDSDK_CONFIG") or Path(environ.get("HOME", "/")) / ".config" / "gcloud")
-    usual = home / "application_default_credentials.json"
-    if usual.is_file():
-        return _of_file(usual, clock, ca_file)
+    path = Path(named) if named else home / "application_default_credentials.json"
+    if named or path.is_file():
+        try:
+            return of_info(_parsed(_read(path), str(path)), str(path))
+        except CpiError as error:
+            return Tokens(_failing(error), str(path), clock)
     host = environ.get("GCE_METADATA_HOST") or _METADATA_HOST
     return Tokens(lambda: _of_metadata(host), f"the service account of this machine ({host})", clock)
 
 
-def _of_file(path: Path, clock: Callable[[], float], ca_file: str | None) -> Tokens:
-    try:
-        return _of_info(_parsed(_read(path), str(path)), str(path), clock, ca_file)
-    except CpiError as error:
-        wrong = error
+def _failing(error: CpiError) -> Source:
+    def fail() -> Token:
+        raise error
 
-        def fail() -> Mapping[str, Any]:
-            raise wrong
-
-        return Tokens(fail, str(path), clock)
+    return fail
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise Denied(f"the credentials in {path} cannot be read: {error}", suggestion=f"The file should hold {_KINDS}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Denied(f"the credentials in {path} cannot be read: {reason}", suggestion=f"The file should hold {KINDS}.") from None
 
 
 def _parsed(key: Any, where: str) -> Mapping[str, Any]:
@@ -127,100 +134,55 @@ def _parsed(key: Any, where: str) -> Mapping[str, Any]:
     except ValueError:
         info = None
     if not isinstance(info, dict):
-        raise Invalid(f"{where} is no JSON object", suggestion=f"It should be {_KINDS}.")
+        raise Invalid(f"{where} is no JSON object", suggestion=f"It should be {KINDS}.")
     return info
 
 
-def _of_info(info: Mapping[str, Any], where: str, clock: Callable[[], float], ca_file: str | None) -> Tokens:
+def _of_info(
+    info: Mapping[str, Any], where: str, clock: Callable[[], float], ca_file: str | None, session: Callable[[], requests.Session],
+) -> Tokens:
     kind = str(info.get("type") or "service_account")
-    wanted = {
-        "service_account": ("client_email", "private_key"), "authorized_user": ("client_id", "client_secret", "refresh_token"),
-    }.get(kind)
-    if wanted is None:
-        raise Invalid(f"{where} holds credentials of type '{kind}', which are not supported", suggestion=f"Take {_KINDS}.")
-    for name in wanted:
-        if not isinstance(info.get(name), str) or not info[name]:
-            raise Invalid(f"{where} lacks '{name}'", suggestion=f"It should be {_KINDS}.")
-    uri = str(info.get("token_uri") or _TOKEN_URI)
-    if kind == "authorized_user":
-        form = {"grant_type": "refresh_token", **{name: info[name] for name in wanted}}
-        return Tokens(lambda: _ask(uri, form, (info["client_secret"], info["refresh_token"]), ca_file), f"the person of {where}", clock)
-    signing = _rsa(info["private_key"], where)
-    email = str(info["client_email"])
+    if kind not in _TYPES:
+        raise Invalid(f"{where} holds credentials of type '{kind}', which are not supported", suggestion=f"Take {KINDS}.")
 
-    def sign_in() -> Mapping[str, Any]:
-        assertion = _jwt(signing, email, uri, str(info.get("private_key_id") or ""), clock())
-        form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
-        return _ask(uri, form, (assertion,), ca_file)
+    def source() -> Token:
+        from cpis.gcp.signin import sign_in  # it loads google-auth
 
-    return Tokens(sign_in, email, clock)
+        return sign_in(info, where, ca_file, session)
+
+    return Tokens(source, _who(info, kind, where), clock)
 
 
-def _rsa(pem: str, where: str) -> rsa.RSAPrivateKey:
-    try:
-        found = serialization.load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise Invalid(f"the private_key of {where} is no PEM key: {first_line(str(error))}", suggestion=f"It should be {_KINDS}.") from None
-    if not isinstance(found, rsa.RSAPrivateKey):
-        raise Invalid(f"the private_key of {where} is no RSA key", suggestion=f"It should be {_KINDS}.")
-    return found
+def _who(info: Mapping[str, Any], kind: str, where: str) -> str:
+    """Whose the token will be, as far as the file says. Never a secret: the names of accounts and providers only."""
+    if kind == "service_account":
+        return str(info.get("client_email") or where)
+    target = str(info.get("service_account_impersonation_url") or "").rpartition("/")[2].partition(":")[0]
+    if kind == "external_account":
+        provider = str(info.get("audience") or where).rpartition("/iam.googleapis.com/")[2]
+        return f"{target}, impersonated by {provider}" if target else provider
+    person = f"the person of {where}"
+    return f"{target}, impersonated by {person}" if kind == "impersonated_service_account" else person
 
 
-def _jwt(key: rsa.RSAPrivateKey, email: str, audience: str, key_id: str, now: float) -> str:
-    """A signed claim for a token. Libcloud's names an audience that is not the key's own `token_uri` and pads its base64."""
-    header = {"alg": "RS256", "typ": "JWT", **({"kid": key_id} if key_id else {})}
-    claims = {"iss": email, "scope": " ".join(SCOPES), "aud": audience, "iat": int(now), "exp": int(now) + _LIFETIME_SECONDS}
-    message = b".".join(_base64(json.dumps(part).encode()) for part in (header, claims))
-    signature = key.sign(message, padding.PKCS1v15(), hashes.SHA256())
-    return b".".join((message, _base64(signature))).decode()
-
-
-def _base64(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
-def _ask(uri: str, form: Mapping[str, str], secrets: tuple[str, ...], ca_file: str | None) -> Mapping[str, Any]:
-    what = f"token from {uri}"
-    try:
-        answer = requests.post(uri, data=dict(form), timeout=_TIMEOUT_SECONDS, verify=ca_file or True)
-    except requests.exceptions.RequestException as error:
-        raise unexplained(what, error) from None
-    return _answer(what, answer, secrets)
-
-
-def _answer(what: str, answer: requests.Response, secrets: tuple[str, ...] = ()) -> Mapping[str, Any]:
-    body: Any = None
-    with contextlib.suppress(ValueError):
-        body = answer.json()
-    if answer.status_code == 200 and isinstance(body, dict):
-        return body
-    told = body if isinstance(body, dict) else {}
-    reason = str(told.get("error") or "")
-    words = redact(": ".join(filter(None, [reason, str(told.get("error_description") or "")])) or first_line(answer.text), secrets)
-    if answer.status_code in (400, 401, 403):
-        skewed = "iat" in words or "timeframe" in words
-        raise Denied(
-            f"{what}: {words}", code=reason or str(answer.status_code), suggestion=(
-                "The clock of this computer differs from Google's: set it right." if skewed
-                else "Is the key still valid, and the service account enabled?"))
-    status = answer.status_code if answer.status_code != 200 else 502  # a success that is none
-    raise by_status(what, status, words, answer.headers)
-
-
-def _of_metadata(host: str) -> Mapping[str, Any]:
+def _of_metadata(host: str) -> Token:
     what = f"token from the metadata server {host}"
     url = f"http://{host}/computeMetadata/v1/instance/service-accounts/default/token"
     try:
         # The metadata server is on the machine's own link: a proxy of the environment would answer for another machine.
-        session = requests.Session()
-        session.trust_env = False
-        answer = session.get(url, headers={"Metadata-Flavor": "Google"}, timeout=_METADATA_TIMEOUT_SECONDS)
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(url, headers={"Metadata-Flavor": "Google"}, timeout=_METADATA_TIMEOUT_SECONDS)
     except requests.exceptions.RequestException as error:
         raise Denied(
             f"{what}: {first_line(str(error))}", code="no-credentials",
-            suggestion="Give json_key in the CPI config, or set GOOGLE_APPLICATION_CREDENTIALS, or run the director on a machine of "
-            "Google's with a service account.") from None
+            suggestion="Give json_key in the CPI config, set GOOGLE_APPLICATION_CREDENTIALS, run `gcloud auth application-default login` "
+            "as the director's user, or run the director on a machine of Google's with a service account.") from None
     if answer.status_code == 404:
         raise Denied(
             f"{what}: this machine has no service account", code="no-credentials", suggestion="Give it one, or json_key in the CPI config.")
-    return _answer(what, answer)
+    body = answered(what, answer.status_code, answer.text, answer.headers)
+    token, seconds = body.get("access_token"), body.get("expires_in")
+    if not isinstance(token, str) or not isinstance(seconds, int | float):
+        raise Denied(f"{what}: it answers without a token", code=MALFORMED)
+    return Token(token, float(seconds))
