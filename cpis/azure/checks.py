@@ -82,7 +82,8 @@ class Checks:
             yield from Check.not_entered(self._settings.place.arm, "credentials", error)
             return
         yield Check(self._settings.place.arm, "reach", True, "answers")
-        yield Check("credentials", "authenticate", True, f"subscription {answer.body.get('displayName') or self._settings.subscription}")
+        yield Check("credentials", "authenticate", True, (
+            f"{self._arm.drivers.tokens.who()}, subscription {answer.body.get('displayName') or self._settings.subscription}"))
         yield _clock(answer.headers.get("date", ""))
         yield self._asked(f"resource group {group}", "configuration", self._there, f"{path}/resourceGroups/{group}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
 import time
 import uuid
@@ -40,6 +41,8 @@ class Tokens:
         self._lock = threading.Lock()
         self._token = ""
         self._expires_at = 0.0
+        self.origin = ""
+        """By which way the last token came."""
 
     def get(self) -> str:
         """A token that lives five minutes more at least. Raises LoginFailed, Denied without credentials."""
@@ -47,6 +50,16 @@ class Tokens:
             if not self._token or self._clock() + _EARLY_SECONDS >= self._expires_at:
                 self._token, self._expires_at = self._ask()
             return self._token
+
+    def who(self) -> str:
+        """Whose the token is, as far as it says so, and by which way it came. Raises as `get`."""
+        token = self.get()
+        try:
+            told = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+            name = next((str(told[key]) for key in ("upn", "unique_name", "app_displayname", "appid", "oid") if told.get(key)), "")
+        except (IndexError, ValueError, AttributeError, TypeError):
+            name = ""  # it is the API's to read, and not ours: it may be in any form
+        return f"{name} by {self.origin}" if name and name not in self.origin else self.origin
 
     @property
     def expires_at(self) -> float:
@@ -60,15 +73,44 @@ class Tokens:
 
     def _ask(self) -> tuple[str, float]:
         form = self._form()
-        method, url, body, headers = self._identity() if form is None else self._principal(form)
+        if form is not None:
+            self.origin = f"service principal {form['client_id']}"
+            return self._answered(*self._principal(form))
+        config, environ = self._settings.config, self._settings.environ
+        source = config.get("credentials_source")
+        if source == "azure_cli":
+            return self._of_cli()
+        self.origin = "managed identity"
+        if environ.get("IDENTITY_ENDPOINT") or environ.get("MSI_ENDPOINT"):
+            from cpis.azure.identities import of_host  # it loads azure-identity
+
+            found = of_host(self._settings.place.resource, self._client(), str(config.get("managed_identity_resource_id") or ""))
+            return found.token, self._until(found.expires_on - time.time())
         try:
-            status, text = self._send(method, url, body, headers)
-        except (requests.ConnectionError, requests.Timeout) as error:
-            if form is None and not self._settings.config.get("credentials_source"):
-                raise Denied(
-                    "there are no credentials for Azure: none in the CPI config, none in the environment (AZURE_...), and this machine "
-                    "has no managed identity", suggestion="docs/clouds/azure.md shows how to make some.") from error
-            raise
+            return self._answered(*self._identity())
+        except (requests.ConnectionError, requests.Timeout, LoginFailed) as error:
+            if source or (isinstance(error, LoginFailed) and error.status != 400):  # 400: a machine of Azure's without an identity
+                raise
+        return self._of_cli(last=True)
+
+    def _of_cli(self, *, last: bool = False) -> tuple[str, float]:
+        """The token of who did `az login`; `last`: when all else was in vain."""
+        if last and shutil.which("az") is None:
+            raise Denied(
+                "there are no credentials for Azure: none in the CPI config, none in the environment (AZURE_...), this machine has no "
+                "managed identity, and there is no `az` that somebody may be logged in by",
+                suggestion="docs/clouds/azure.md shows how to make some.")
+        from cpis.azure.identities import of_cli  # it loads azure-identity
+
+        self.origin = "Azure CLI"
+        found = of_cli(self._settings.place.resource, self._tenant(), self._settings.subscription)
+        return found.token, self._until(found.expires_on - time.time())
+
+    def _until(self, lives: float) -> float:
+        return self._clock() + max(lives, 2 * _EARLY_SECONDS)
+
+    def _answered(self, method: str, url: str, body: str | None, headers: Mapping[str, str]) -> tuple[str, float]:
+        status, text = self._send(method, url, body, headers)
         try:
             answer = json.loads(text)
         except ValueError:
@@ -79,7 +121,7 @@ class Tokens:
             raise LoginFailed(status, code, description)
         # The seconds that it lives count before the time of its end, which is by a clock that may differ from ours.
         lives = answer.get("expires_in") or (float(answer["expires_on"]) - self._clock() if answer.get("expires_on") else _LIFE_SECONDS)
-        return str(answer["access_token"]), self._clock() + max(float(lives), 2 * _EARLY_SECONDS)
+        return str(answer["access_token"]), self._until(float(lives))
 
     def _principal(self, form: Mapping[str, str]) -> tuple[str, str, str | None, Mapping[str, str]]:
         """What is sent for a service principal's token."""
@@ -94,10 +136,13 @@ class Tokens:
     def _tenant(self) -> str:
         return str(self._settings.config.get("tenant_id") or self._settings.environ.get("AZURE_TENANT_ID") or "")
 
+    def _client(self) -> str:
+        return str(self._settings.config.get("client_id") or self._settings.environ.get("AZURE_CLIENT_ID") or "")
+
     def _form(self) -> dict[str, str] | None:
         """The credentials of a service principal; None for a managed identity. The order is that of Azure's own libraries."""
         config, environ, source = self._settings.config, self._settings.environ, self._settings.config.get("credentials_source")
-        if source == "managed_identity":
+        if source in ("managed_identity", "azure_cli"):
             return None
         given = source != "environment" and any(config.get(key) for key in ("client_secret", "certificate"))
         client = str((config.get("client_id") if source != "environment" else "") or environ.get("AZURE_CLIENT_ID") or "")
@@ -133,8 +178,8 @@ class Tokens:
         query = {"api-version": "2018-02-01", "resource": self._settings.place.resource}
         if config.get("managed_identity_resource_id"):
             query["msi_res_id"] = str(config["managed_identity_resource_id"])
-        elif config.get("client_id") or environ.get("AZURE_CLIENT_ID"):
-            query["client_id"] = str(config.get("client_id") or environ.get("AZURE_CLIENT_ID"))
+        elif self._client():
+            query["client_id"] = self._client()
         base = str(environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or _IMDS).rstrip("/")
         if not urlsplit(base).hostname:
             raise Denied(f"AZURE_POD_IDENTITY_AUTHORITY_HOST is no URL: '{base}'")
