@@ -26,6 +26,8 @@ _NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] =
         ("application_credential_id",), ("auth.application_credential_id",), ("OS_APPLICATION_CREDENTIAL_ID",)),
     "credential_secret": (
         ("application_credential_secret",), ("auth.application_credential_secret",), ("OS_APPLICATION_CREDENTIAL_SECRET",)),
+    "credential_name": ((), ("auth.application_credential_name",), ("OS_APPLICATION_CREDENTIAL_NAME",)),
+    "token": ((), ("auth.token",), ("OS_TOKEN",)),
     "project": (("project", "tenant"), ("auth.project_name", "auth.tenant_name"), ("OS_PROJECT_NAME", "OS_TENANT_NAME")),
     "project_id": (("project_id",), ("auth.project_id", "auth.tenant_id"), ("OS_PROJECT_ID", "OS_TENANT_ID")),
     "user_domain": (("user_domain_name", "domain"), ("auth.user_domain_name", "auth.domain_name"), ("OS_USER_DOMAIN_NAME",)),
@@ -36,12 +38,16 @@ _NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] =
     "region": (("region",), ("region_name",), ("OS_REGION_NAME",)),
     "ca_cert": (("connection_options.ca_cert",), ("cacert",), ("OS_CACERT",)),
 }
+_PASSWORD, _TOKEN, _CREDENTIAL = ("password", "v3password"), ("token", "v3token"), ("v3applicationcredential",)
+_WAYS = (*_PASSWORD, *_TOKEN, *_CREDENTIAL)
+"""The values of `auth_type` (OS_AUTH_TYPE) that are known here."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """Who logs in where. Either an application credential, or a user (by id, or by name and domain) with a project. Domains are names,
-    those that end in `_id` ids. `auth_url` is Keystone's without `/v3`.
+    """Who logs in where. Either an application credential (by id, or by name and its user), or a user (by id, or by name and domain) with a
+    project, or a token that somebody has got, with a project. Domains are names, those that end in `_id` ids. `auth_url` is Keystone's
+    without `/v3`.
     """
 
     auth_url: str
@@ -49,7 +55,9 @@ class Account:
     user_id: str = ""
     password: str = dataclasses.field(default="", repr=False)
     credential_id: str = ""
+    credential_name: str = ""
     credential_secret: str = dataclasses.field(default="", repr=False)
+    token: str = dataclasses.field(default="", repr=False)
     project: str = ""
     project_id: str = ""
     user_domain: str = ""
@@ -68,27 +76,29 @@ class Account:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown."""
-        return tuple(secret for secret in (self.password, self.credential_secret) if secret)
+        return tuple(secret for secret in (self.password, self.credential_secret, self.token) if secret)
 
     @property
     def key(self) -> str:
         """What tells this account and region from others: their limits are their own."""
-        return "|".join((self.auth_url, self.user or self.user_id or self.credential_id, self.project or self.project_id, self.region))
+        who = self.user or self.user_id or self.credential_id
+        return "|".join((self.auth_url, who, self.project or self.project_id, self.region))
 
     def login(self) -> dict[str, Any]:
         """The body of Keystone's `POST /v3/auth/tokens`."""
-        if self.credential_id:
-            identity = {"id": self.credential_id, "secret": self.credential_secret}
+        user: dict[str, Any] = {"id": self.user_id} if self.user_id else {
+            "name": self.user, "domain": _domain(self.user_domain, self.user_domain_id)}
+        if self.credential_id or self.credential_name:
+            name = {"id": self.credential_id} if self.credential_id else {"name": self.credential_name, "user": user}
+            identity = {**name, "secret": self.credential_secret}
             return {"auth": {"identity": {"methods": ["application_credential"], "application_credential": identity}}}
-        user: dict[str, Any] = {"password": self.password}
-        if self.user_id:
-            user["id"] = self.user_id
-        else:
-            user |= {"name": self.user, "domain": _domain(self.user_domain, self.user_domain_id)}
         project: dict[str, Any] = {"id": self.project_id}
         if not self.project_id:
             project = {"name": self.project, "domain": _domain(self.project_domain, self.project_domain_id)}
-        return {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": {"project": project}}}
+        who: dict[str, Any] = {"methods": ["password"], "password": {"user": {**user, "password": self.password}}}
+        if self.token:
+            who = {"methods": ["token"], "token": {"id": self.token}}
+        return {"auth": {"identity": who, "scope": {"project": project}}}
 
 
 def _domain(name: str, identity: str) -> dict[str, str]:
@@ -107,6 +117,7 @@ def read(config: Properties, environment: Mapping[str, str] | None = None, folde
         found = [_inner(config, key) for key in ours] + [_inner(cloud, key) for key in theirs] + [environment.get(key) for key in variables]
         values[name] = str(next((value for value in found if value not in (None, "")), ""))
     _prefer_config(values, config)
+    _one_way(values, _way(config, cloud, environment))
     options = config.get("connection_options") or {}
     verify = options.get("ssl_verify_peer")
     account = Account(
@@ -122,14 +133,36 @@ def _prefer_config(values: dict[str, str], config: Properties) -> None:
     """What the CPI config says in one form wins over what the surroundings say in another."""
     if config.get("username"):
         values["user_id"] = ""
+        values["token"] = ""
         if not config.get("application_credential_id"):
-            values["credential_id"] = values["credential_secret"] = ""
+            values["credential_id"] = values["credential_name"] = values["credential_secret"] = ""
     if config.get("domain") or config.get("user_domain_name"):
         values["user_domain_id"] = ""
     if config.get("domain") or config.get("project_domain_name"):
         values["project_domain_id"] = ""
     if (config.get("project") or config.get("tenant")) and not config.get("project_id"):
         values["project_id"] = ""
+
+
+def _way(config: Properties, cloud: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """`auth_type`, as far as it is the surroundings that say who logs in. Raises Invalid for one that is not known here."""
+    if config.get("username") or config.get("application_credential_id"):
+        return ""
+    way = str(cloud.get("auth_type") or environment.get("OS_AUTH_TYPE") or "")
+    if way and way not in _WAYS:
+        raise Invalid(
+            f"the way to log in '{way}' (auth_type, OS_AUTH_TYPE) is not supported: a director has nobody who could be asked, or whose "
+            "browser it could open", suggestion=f"known: {', '.join(_WAYS)}. Best is `openstack application credential create`.")
+    return way
+
+
+def _one_way(values: dict[str, str], way: str) -> None:
+    """Keep what belongs to the way that is asked for; without one what can be renewed goes before a token."""
+    credential = values["credential_id"] or values["credential_name"]
+    if way in _PASSWORD or (way in _TOKEN and values["token"]):
+        values["credential_id"] = values["credential_name"] = values["credential_secret"] = ""
+    if way not in _TOKEN and (way or credential or values["password"]):
+        values["token"] = ""
 
 
 def _interface(config: Properties, cloud: Mapping[str, Any], environment: Mapping[str, str]) -> str:
@@ -163,9 +196,27 @@ def _cloud(config: Properties, environment: Mapping[str, str], folder: Path) -> 
     if not isinstance(clouds, Mapping) or not isinstance(clouds.get(name), Mapping):
         known = ", ".join(sorted(map(str, clouds))) if isinstance(clouds, Mapping) else ""
         raise Invalid(f"{path} has no cloud '{name}'", suggestion=f"known: {known}")
-    secure = (_yaml(path.with_name("secure.yaml")).get("clouds") or {}).get(name) or {}
-    found = clouds[name]
-    return {**found, **secure, "auth": {**(found.get("auth") or {}), **(secure.get("auth") or {})}}
+    beside = Path(environment.get("OS_CLIENT_SECURE_FILE") or path.with_name("secure.yaml"))
+    secure = (_yaml(beside).get("clouds") or {}).get(name) or {}
+    found = _over(clouds[name], secure)
+    return _over(_vendor(str(found["profile"]), found, path), found) if found.get("profile") else found
+
+
+def _over(base: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**base, **more, "auth": {**(base.get("auth") or {}), **(more.get("auth") or {})}}
+
+
+def _vendor(profile: str, cloud: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """The vendor's profile of a cloud, from `clouds-public.yaml` beside clouds.yaml."""
+    known = _yaml(path.with_name("clouds-public.yaml")).get("public-clouds") or {}
+    found = known.get(profile) if isinstance(known, Mapping) else None
+    if isinstance(found, Mapping):
+        return found
+    if not (cloud.get("auth") or {}).get("auth_url"):
+        raise Invalid(
+            f"{path} takes the profile '{profile}', which is not in clouds-public.yaml beside it; those that OpenStack's SDK brings along "
+            "are not known here", suggestion="Write auth.auth_url and region_name of that cloud into clouds.yaml.")
+    return {}
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
@@ -207,12 +258,13 @@ def _auth_url(text: str) -> str:
 
 def _complete(account: Account) -> None:
     missing = []
-    if account.credential_id or account.credential_secret:
-        missing += [] if account.credential_id else ["application_credential_id"]
+    if account.credential_id or account.credential_name or account.credential_secret:
+        missing += [] if account.credential_id or account.credential_name else ["application_credential_id"]
+        missing += [] if account.credential_id or not account.credential_name or account.user or account.user_id else ["username"]
         missing += [] if account.credential_secret else ["application_credential_secret"]
     else:
-        missing += [] if account.user or account.user_id else ["username"]
-        missing += [] if account.password else ["api_key"]
+        missing += [] if account.token or account.user or account.user_id else ["username"]
+        missing += [] if account.token or account.password else ["api_key"]
         missing += [] if account.project or account.project_id else ["project (or project_id)"]
     if missing:
         raise Invalid(

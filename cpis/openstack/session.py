@@ -96,6 +96,10 @@ class Session:
                 found.code = faults.NOT_SENT
             elif isinstance(found, Denied) and found.code != "tls":
                 found.code = "credentials"
+                if self._account.token:
+                    found.suggestion = (
+                        "A token that was given ends, and cannot be renewed: get another with `openstack token issue`, or take an "
+                        "application credential.")
             elif isinstance(found, NotFound | Conflict):
                 # Keystone's word for an application credential that is gone is 404; it must not pass for a machine that is not there.
                 found = Denied(

@@ -141,6 +141,67 @@ def test_info_needs_nothing() -> None:
     assert OpenStackCpi(BASE).info().stemcell_formats == ("openstack-raw", "openstack-qcow2", "openstack-light")
 
 
+# Other ways
+
+def test_application_credential_by_its_name_and_user() -> None:
+    found = read({"auth_url": BASE["auth_url"]}, {
+        "OS_AUTH_TYPE": "v3applicationcredential", "OS_APPLICATION_CREDENTIAL_NAME": "director", "OS_USERNAME": "eu",
+        "OS_APPLICATION_CREDENTIAL_SECRET": "hunter2-long", "OS_PASSWORD": "unused", "OS_TOKEN": "unused"})
+    assert found.login()["auth"]["identity"]["application_credential"] == {
+        "name": "director", "user": {"name": "eu", "domain": {"name": "Default"}}, "secret": "hunter2-long"}
+    with pytest.raises(Invalid, match="username"):
+        read({"auth_url": BASE["auth_url"]}, {"OS_APPLICATION_CREDENTIAL_NAME": "d", "OS_APPLICATION_CREDENTIAL_SECRET": "hunter2-long"})
+
+
+@pytest.mark.parametrize("way", ["v3token", "token", ""])
+def test_a_token_that_somebody_got(way: str, tmp_path: Path) -> None:
+    lab = {"auth": {"auth_url": "https://c:5000", "token": "hunter2-long", "project_id": "pid"}, **({"auth_type": way} if way else {})}
+    clouds(tmp_path, json.dumps({"clouds": {"lab": lab}}))
+    found = read({"cloud": "lab"}, {}, tmp_path)
+    assert found.login()["auth"] == {
+        "identity": {"methods": ["token"], "token": {"id": "hunter2-long"}}, "scope": {"project": {"id": "pid"}}}
+    assert found.secrets == ("hunter2-long",)
+    assert "hunter2" not in repr(found)
+
+    def ended(body: str) -> tuple[str, Any]:
+        raise ServiceError(401, "The request you have made requires authentication.", {})
+
+    with pytest.raises(Denied) as caught:
+        Session(found, ended, Explain(found.secrets)).current()
+    assert "openstack token issue" in caught.value.suggestion
+
+
+def test_what_can_be_renewed_goes_before_a_token() -> None:
+    environment = {"OS_TOKEN": "t", "OS_USERNAME": "u", "OS_PASSWORD": "hunter2-long", "OS_PROJECT_NAME": "p"}
+    assert not read({"auth_url": "http://h"}, environment).token
+    assert not read(BASE, {"OS_TOKEN": "t", "OS_AUTH_TYPE": "v3token"}).token
+
+
+@pytest.mark.parametrize("way", ["v3oidcpassword", "v3totp", "v3kerberos", "v2password", "admin_token"])
+def test_ways_that_are_not_supported_are_named(way: str) -> None:
+    with pytest.raises(Invalid, match=f"'{way}'") as caught:
+        read({"auth_url": "http://h"}, {"OS_AUTH_TYPE": way, "OS_USERNAME": "u", "OS_PASSWORD": "hunter2-long"})
+    assert "v3applicationcredential" in caught.value.suggestion
+    assert read(BASE, {"OS_AUTH_TYPE": way}).user == "u", "the CPI config says who logs in"
+
+
+def test_the_profile_of_a_vendor(tmp_path: Path) -> None:
+    clouds(tmp_path, "clouds: {lab: {profile: vendor, auth: {username: u, password: hunter2-long, project_name: p}}}")
+    with pytest.raises(Invalid, match="'vendor'"):
+        read({"cloud": "lab"}, {}, tmp_path)
+    clouds(
+        tmp_path, "public-clouds: {vendor: {auth: {auth_url: 'https://v:5000/v3', username: x}, region_name: R}}", "clouds-public.yaml")
+    found = read({"cloud": "lab"}, {}, tmp_path)
+    assert (found.auth_url, found.user, found.region) == ("https://v:5000", "u", "R")
+
+
+def test_secrets_in_a_file_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    clouds(tmp_path, "clouds: {lab: {auth: {auth_url: 'https://c:5000', username: u, project_name: p}}}")
+    clouds(tmp_path / "other", "clouds: {lab: {auth: {password: hunter2-long}}}", "mine.yaml")
+    assert read({"cloud": "lab"}, {"OS_CLIENT_SECURE_FILE": str(tmp_path / "other/mine.yaml")}, tmp_path).password == "hunter2-long"
+
+
 # Catalogs
 
 def entry(kind: str, url: str, region: str = "R", interface: str = "public", name: str = "anything") -> dict[str, Any]:
