@@ -231,7 +231,8 @@ _WRONG_CONFIG = (
 )
 _ANSWERS: tuple[tuple[tuple[type[Exception], ...], Callable[[Any, str], CpiError]], ...] = (
     ((ProfileNotFound,), lambda error, profile: Invalid(
-        f"there is no AWS profile '{profile}'", suggestion="`aws configure list-profiles` tells those of this computer.")),
+        f"there is no AWS profile '{profile}'", suggestion=(
+            f"`aws configure list-profiles` tells those of this computer. In the config file its section is [profile {profile}]."))),
     # Not the text of the error: it quotes lines, and secrets stand in them.
     ((ConfigParseError,), lambda error, profile: Invalid(f"the file {error.kwargs['path']} cannot be read: it is no AWS configuration")),
     (_WRONG_CONFIG, lambda error, profile: Invalid(f"the AWS profile '{profile}': {first_line(str(error))}")),

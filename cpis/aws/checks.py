@@ -73,6 +73,12 @@ class Checks:
 
     def _enter(self) -> Iterator[Check]:
         try:
+            self._api.call("credentials", self._api.source.get, family="read", patience=30.0)
+        except CpiError as error:
+            lost = isinstance(error, Unavailable) or error.code == "tls"
+            yield Check.failed("credentials", "reach" if lost else "authenticate", error)
+            return
+        try:
             who, stamp = self._api.identity()
         except CpiError as error:
             yield from Check.not_entered(self._api.place.url("sts"), "credentials", error)

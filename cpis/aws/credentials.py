@@ -145,7 +145,7 @@ def of_config(config: Mapping[str, Any], assume: Assume, *, ca_file: str = "", c
 
 
 def _search(config: Mapping[str, Any], ca_file: str) -> _Found:
-    # Imported here: it takes as long as the rest of the CPI, and who gives keys needs none of it.
+    # Imported here: who gives keys needs none of it.
     from cpis.aws.chain import Chain, Reach
 
     reach = Reach(str(config["region"]), str(config.get("sts_endpoint") or ""), str(config.get("proxy_url") or ""), ca_file)

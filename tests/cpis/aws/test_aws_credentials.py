@@ -480,3 +480,13 @@ def test_a_cpi_assumes_the_role_of_a_profile_and_renews_it(home: Path, aws: AwsS
     assert "assumed-role/caisson" in who.detail
     assert who.detail.endswith("by a role of the profile")
     cpi.close()
+
+
+def test_a_check_without_credentials_says_so_and_asks_nothing_else(home: Path, identity: Identity) -> None:
+    write(home, config=SSO)
+    cpi = AwsCpi({"region": "eu-central-1", "profile": "prod", "sts_endpoint": identity.url, "ec2_endpoint": identity.url})
+    found = [check for check in cpi.checks(Uses()) if check.kind in ("reach", "authenticate")]
+    assert [(check.name, check.ok) for check in found] == [("credentials", False)]
+    assert "aws sso login --profile prod" in found[0].suggestion
+    assert not identity.asked
+    cpi.close()
