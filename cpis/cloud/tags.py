@@ -51,8 +51,10 @@ class Rules:
 
 
 def clean(metadata: Mapping[str, object], rules: Rules) -> dict[str, str]:
-    """The metadata that the cloud gets. Empty and null values are left out; of too many the forced keys of BOSH stay."""
+    """The metadata that the cloud gets. Empty and null values are left out; of too many the forced keys of BOSH stay, and one line in the
+    log names all that do not."""
     result: dict[str, str] = {}
+    dropped: list[str] = []
     for key in sorted(metadata, key=_rank):
         value = metadata[key]
         name = rules.key(str(key))
@@ -60,9 +62,11 @@ def clean(metadata: Mapping[str, object], rules: Rules) -> dict[str, str]:
         if not name or not text or name in result:
             continue
         if len(result) >= rules.max_count:
-            log.warning("metadata '%s' is left out: this cloud takes %d", key, rules.max_count)
+            dropped.append(str(key))
             continue
         result[name] = text
+    if dropped:
+        log.warning("metadata that is left out, since this cloud takes %d: %s", rules.max_count, ", ".join(dropped))
     return result
 
 

@@ -125,6 +125,14 @@ def test_row_16_the_forced_keys_stay() -> None:
     assert set(kept) == {"director", "deployment", "caisson-token"}
 
 
+def test_all_that_is_dropped_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    tags.clean({"director": "d", "b": "2", "a": "1", "none": None, "c": "3"}, tags.Rules(2, 20, 20))
+    assert [record.getMessage() for record in caplog.records] == ["metadata that is left out, since this cloud takes 2: b, c"]
+    caplog.clear()
+    tags.clean({"director": "d", "none": None}, tags.Rules(2, 20, 20))
+    assert not caplog.records, "what is empty is nowhere a tag"
+
+
 def test_user_data_brings_user_and_host_key() -> None:
     login = Login("caisson", "ssh-ed25519 AAAA", "ssh-ed25519 BBBB", "-----BEGIN\nx\n-----END\n")
     data = userdata.cloud_config(login, "vm-1", {"runcmd": [["true"]]})
