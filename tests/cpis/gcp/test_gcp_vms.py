@@ -209,9 +209,14 @@ def test_a_machine_of_an_earlier_call_is_not_deleted_when_this_call_fails(bench:
 def test_one_token_in_another_zone_is_a_conflict(bench: Bench) -> None:
     request = bench.request()
     bench.cpi.create_vm(request)
-    elsewhere = {**request.cloud_properties, "zone": "us-central1-b"}
+    elsewhere = dataclasses.replace(request, cloud_properties={**request.cloud_properties, "zone": "us-central1-b"})
     with pytest.raises(Conflict, match="us-central1-a"):
-        bench.cpi.create_vm(dataclasses.replace(request, cloud_properties=elsewhere))
+        bench.cpi.create_vm(elsewhere)
+    again = bench.again()  # a director looks for what a dead one began before it begins anything anew
+    assert [found.cid for found in again.find(request.token) if found.kind == "vm"] == [request.token]
+    with pytest.raises(Conflict, match="us-central1-a"):
+        again.create_vm(elsewhere)
+    assert len([path for kind, path in bench.there.resources() if kind == "instances"]) == 1
 
 
 # Addresses
