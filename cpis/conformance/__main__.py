@@ -12,7 +12,7 @@ import importlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cpis import registry
@@ -67,15 +67,17 @@ def of_cloud(name: str, workdir: Path, *, faults: bool, every: int | None) -> Re
         return Result(name, tuple(outcomes), failed=f"{type(error).__name__}: {error}", played_by=played_by)
 
 
-def try_faults(stand_in: StandIn, workdir: Path, every: int | None = None) -> list[Trial]:
-    """The fault suite against a stand-in; one in `every` trials, or as many as are usual for it."""
+def try_faults(
+    stand_in: StandIn, workdir: Path, every: int | None = None, suite: Callable[..., list[Trial]] | None = None,
+) -> list[Trial]:
+    """The fault suite (or the `sweep` of spoiled answers) against a stand-in; one in `every` trials, or as many as are usual for it."""
     time = Time(_PACES.get(stand_in.cpi_type, 0.0))
     with Proxy(workdir / "proxy") as proxy:
         config = stand_in.config_for(proxy.front(stand_in.endpoint))
         cpi = registry.load(stand_in.cpi_type, config, clock=time.clock, sleep=time.sleep)
         target = Target(cpi, stand_in.site(), proxy, forms(stand_in.cpi_type, time.clock()), stand_in.resources)
         with contextlib.closing(cpi):
-            return run(target, report=_tell_trial, every=every or _EVERY.get(stand_in.cpi_type, _USUALLY_EVERY))
+            return (suite or run)(target, report=_tell_trial, every=every or _EVERY.get(stand_in.cpi_type, _USUALLY_EVERY))
 
 
 def _tell_trial(trial: Trial) -> None:

@@ -143,19 +143,19 @@ def run(
                 continue
             for place, request in enumerate(requests, 1):
                 for befall in befalls if befalls is not None else faults(target.forms):
-                    if not re.search(befall.path, request.path) or _left_out(every, operation, place, befall):
+                    if not re.search(befall.path, request.path) or left_out(every, operation, place, befall):
                         continue
-                    trial = _trial(target, operation, place, request, befall, repeat_first=len(trials) % 2 == 0)
-                    if trial is not None:
-                        trials.append(trial)
-                        report(trial)
+                    made = trial(target, operation, place, request, befall, repeat_first=len(trials) % 2 == 0)
+                    if made is not None:
+                        trials.append(made)
+                        report(made)
     finally:
         target.proxy.set()
         target.cpi.delete_stemcell(target.stemcell)
     return trials
 
 
-def _left_out(every: int, operation: Operation, place: int, befall: Befall) -> bool:
+def left_out(every: int, operation: Operation, place: int, befall: Befall) -> bool:
     """Whether a sample of one in `every` is without this trial. By a digest of its name, so that no fault or request is favoured."""
     name = f"{operation.name} {place} {befall.name}".encode()
     return int.from_bytes(hashlib.sha256(name).digest()[:4], "big") % every != 0
@@ -179,8 +179,9 @@ def _requests(target: Target, operation: Operation) -> list[Request]:
         bench.clean(look_again=False)
 
 
-def _trial(target: Target, operation: Operation, place: int, request: Request, befall: Befall, *, repeat_first: bool) -> Trial | None:
-    """None when the fault found no request to befall."""
+def trial(target: Target, operation: Operation, place: int, request: Request, befall: Befall, *, repeat_first: bool) -> Trial | None:
+    """One operation with one fault at its request number `place`; None when the fault found no request to befall. `repeat_first`: an
+    operation that failed is made again before what it left is removed, not after."""
     bench = Bench(target.cpi, target.site, target.stemcell)
     before = target.everything()
     wrong: list[str] = []

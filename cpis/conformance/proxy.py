@@ -48,7 +48,8 @@ class Fault:
     """What goes wrong with one request.
 
     `effect` tells whether the cloud gets it. Afterwards the client gets `answer`, or, when that is None, what the cloud said,
-    `late_seconds` later. Of that `cut` takes away `all` (the connection is reset), `half` of the body, or nothing (empty).
+    `late_seconds` later. Of that `cut` takes away `all` (the connection is reset), `half` of the body, or nothing (empty); `spoil` makes
+    another body of it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Fault:
     answer: Answer | None = None
     late_seconds: float = 0.0
     cut: str = ""
+    spoil: Callable[[bytes], bytes] | None = None
 
     def __post_init__(self) -> None:
         if self.cut not in ("", "all", "half"):
@@ -266,6 +268,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         answer = fault.answer or answer
         assert answer is not None
+        if fault.spoil is not None:
+            answer = dataclasses.replace(answer, body=fault.spoil(answer.body))
         self._send(answer, half=fault.cut == "half")
 
     def _wait(self, seconds: float) -> None:

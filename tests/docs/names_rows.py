@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.docs.proofs import ROOT, as_pytest_names, rows
 
-ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs/operator/names-rows.md"
 HEAD = """# What names are answered, row by row
 
@@ -45,10 +43,9 @@ TOLD = {
 
 def text() -> str:
     """The page."""
-    proofs: dict[int, list[str]] = yaml.safe_load((ROOT / "tests/rows.yml").read_text())["dns"]
     names = _names()
     lines = []
-    for number, tests in proofs.items():
+    for number, tests in rows("dns").items():
         asked = [row for row in names if row[0] == number]
         lines += [f"| {number} | {_type(row)}`{row[1]}` | {_answer(row)} | `{_test(tests[0], row)}` |" for row in asked]
         if not asked:
@@ -76,8 +73,7 @@ def _answer(row: tuple[Any, ...]) -> str:
 
 def _test(proof: str, row: tuple[Any, ...] | None = None) -> str:
     """As pytest names it."""
-    path, _, name = proof.partition(": ")
-    return f"{path}::{name}" + (f"[{row[0]} {row[2]} {row[1]}]" if row else "")
+    return as_pytest_names(proof) + (f"[{row[0]} {row[2]} {row[1]}]" if row else "")
 
 
 if __name__ == "__main__":

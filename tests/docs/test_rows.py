@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cloud_rows
 import names_rows
 import pytest
 import yaml
@@ -36,6 +37,11 @@ def test_no_row_of_the_contract_is_forgotten(table: str) -> None:
 
 def test_the_page_of_names_is_up_to_date() -> None:
     assert names_rows.PAGE.read_text() == names_rows.text(), "make it anew: python -m tests.docs.names_rows"
+
+
+def test_the_page_of_clouds_is_up_to_date() -> None:
+    assert cloud_rows.gaps() == []
+    assert cloud_rows.PAGE.read_text() == cloud_rows.text(), "make it anew: python -m tests.docs.cloud_rows"
 
 
 def _exists(proof: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pyVmomi import vmodl
 
 from cpis.conformance import Bench
 from cpis.conformance.clouds.vsphere import VsphereStandIn
@@ -72,3 +73,32 @@ def test_collections_that_lack_something(
             left = bench.clean()
         assert not left, f"answer {number}: {left}"
     assert [name for _, name in vcenter.resources() if not name.startswith("stemcell-")] == []
+
+
+def test_what_is_on_the_second_page_is_found(cpi: VsphereCpi, vcenter: VsphereStandIn, stemcell: str) -> None:
+    """25. The simulator knows no pages: each answer is cut after its first object, and the rest comes when it is asked for."""
+    bench = Bench(cpi, vcenter.site(), stemcell)
+    rest: list[Any] = []
+
+    def first(mo: Any, args: Any, call: Any) -> Any:
+        answer = call()
+        if answer is not None and len(answer.objects) > 1:
+            rest.append(answer.objects[1:])
+            object.__setattr__(answer, "objects", answer.objects[:1])
+            object.__setattr__(answer, "token", "more")
+        return answer
+
+    def more(mo: Any, args: Any, call: Any) -> Any:
+        assert args == ("more",)
+        return vmodl.query.PropertyCollector.RetrieveResult(objects=rest.pop())
+
+    try:
+        made = [bench.vm(0), bench.vm(1)]
+        cpi._inventory.forget()
+        with intercepted(cpi, "RetrievePropertiesEx", first), intercepted(cpi, "ContinueRetrievePropertiesEx", more) as asked:
+            assert {vm.cid for vm in made} <= {found.cid for found in cpi.owned()}
+        assert asked
+        assert not rest
+    finally:
+        cpi._inventory.forget()
+        assert not bench.clean()
