@@ -103,7 +103,7 @@ class Network:
     """One network of a machine. `type` is manual, dynamic or vip; `ip` is empty for a dynamic network before creation.
 
     `prefix_length` is that of the subnet (24 for a /24). `default` names what this network is the default for
-    (`dns`, `gateway`).
+    (`dns`, `gateway`). Networks with the same `nic_group` share an interface, as an IPv4 and an IPv6 one do.
     """
 
     name: str
@@ -114,6 +114,26 @@ class Network:
     dns: tuple[str, ...] = ()
     default: tuple[str, ...] = ()
     cloud_properties: Properties = dataclasses.field(default_factory=dict)
+    nic_group: int | None = None
+
+
+def by_interface(networks: Sequence[Network]) -> tuple[tuple[Network, ...], ...]:
+    """The networks that are no vip, those of one interface together, in the order of the first of each."""
+    found: dict[tuple[str, int], list[Network]] = {}
+    for number, network in enumerate(networks):
+        if network.type != "vip":
+            found.setdefault(("own", number) if network.nic_group is None else ("group", network.nic_group), []).append(network)
+    return tuple(map(tuple, found.values()))
+
+
+def check_interfaces(cloud: str, networks: Sequence[Network]) -> None:
+    """For clouds where each network has an interface of its own. Raises NotSupported for networks that are to share one."""
+    for shared in by_interface(networks):
+        if len(shared) > 1:
+            names = " and ".join(f"'{network.name}'" for network in shared)
+            raise NotSupported(
+                f"the {cloud} CPI puts each network on an interface of its own; {names} are to share one (nic_group {shared[0].nic_group})",
+                resource=shared[1].name, kind="network", suggestion="Leave nic_group out for these networks.")
 
 
 def dialled(networks: Sequence[Network]) -> str:

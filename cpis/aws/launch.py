@@ -15,7 +15,7 @@ from cpis.cloud.schema import Schema
 from cpis.cloud.sizes import gib
 from cpis.cloud.tags import SHAPE, TOKEN
 from cpis.cloud.userdata import cloud_config, fit
-from cpis.contract import Invalid, Network, NotFound, VmRequest
+from cpis.contract import Invalid, Network, NotFound, VmRequest, by_interface
 
 USER_DATA_BYTES = 16 * 1024
 ROOT_FALLBACK = "/dev/xvda"
@@ -45,12 +45,12 @@ _OF_AGENTS = {"size": 10 * 1024}
 class Plan:
     """A machine to make: the parameters of RunInstances but for its token, and what comes after.
 
-    `order` are the networks by interface, the one with the default gateway first.
+    `interfaces` are the networks of each, the one with the default gateway first.
     """
 
     params: Mapping[str, str]
     properties: Mapping[str, Any]
-    order: tuple[Network, ...]
+    interfaces: tuple[tuple[Network, ...], ...]
     vips: tuple[Network, ...]
     subnets: Mapping[str, Subnet]
     shape: str
@@ -94,6 +94,7 @@ class Planner:
         if request.login.agent_settings:
             properties.setdefault("ephemeral_disk", _OF_AGENTS)
         order, vips = _networks(request.networks)
+        interfaces = by_interface(order)
         placed = [self._schema.check("network", network.cloud_properties) for network in order]
         for network, own in zip(order, placed, strict=True):
             if not own.get("subnet"):
@@ -103,40 +104,40 @@ class Planner:
         text = request.login.agent_settings or cloud_config(request.login, extra=_host_disk_setup(properties))
         fit(text, USER_DATA_BYTES, "AWS")
         subnets = self._facts.subnets([own["subnet"] for own in placed])
+        where = {own["subnet"]: subnet for own, subnet in zip(placed, subnets, strict=True)}
         zone = _zone(properties, subnets, disks)
         shape = metadata.shape(
             request.agent_id, request.stemcell_cid, request.cloud_properties, [dataclasses.asdict(network) for network in request.networks])
         params = {
             "ImageId": image, "MinCount": "1", "MaxCount": "1", "InstanceType": str(properties["instance_type"]),
             "UserData": base64.b64encode(text.encode()).decode(), "Placement.AvailabilityZone": zone,
-            **self._interfaces(properties, order, placed, subnets), **self._disks(properties, image), **self._options(properties),
+            **self._interfaces(properties, interfaces, placed, where), **self._disks(properties, image), **self._options(properties),
         }
         whole, part = self._tags(request, properties, shape)
         params |= metadata.specifications(dict(zip(_TAGGED, (whole, part, part), strict=True)))
-        where = {own["subnet"]: subnet for own, subnet in zip(placed, subnets, strict=True)}
-        return Plan(params, properties, order, vips, where, shape, part)
+        return Plan(params, properties, interfaces, vips, where, shape, part)
 
     def forget_groups(self) -> None:
         """Ask for security groups by name anew."""
         self._facts.forget("group")
 
     def _interfaces(
-        self, properties: Mapping[str, Any], order: Sequence[Network], placed: Sequence[Mapping[str, Any]], subnets: Sequence[Subnet],
+        self, properties: Mapping[str, Any], interfaces: Sequence[Sequence[Network]], placed: Sequence[Mapping[str, Any]],
+        subnets: Mapping[str, Subnet],
     ) -> dict[str, str]:
         of_networks = dict.fromkeys(name for own in placed for name in own.get("security_groups") or [])
         names = properties.get("security_groups") or list(of_networks) or self._config.get("default_security_groups") or []
         result: dict[str, str] = {}
-        for number, (network, subnet) in enumerate(zip(order, subnets, strict=True), 1):
-            base = f"NetworkInterface.{number}"
+        for number, networks in enumerate(interfaces, 1):
+            base, subnet = f"NetworkInterface.{number}", subnets[_subnet_of(networks)]
             result |= {f"{base}.DeviceIndex": str(number - 1), f"{base}.SubnetId": subnet.cid, f"{base}.DeleteOnTermination": "true"}
             result |= numbered(f"{base}.SecurityGroupId", self._facts.groups(names, subnet.vpc))
-            if network.ip and network.type == "manual":
-                result[f"{base}.Ipv6Addresses.1.Ipv6Address" if ":" in network.ip else f"{base}.PrivateIpAddress"] = network.ip
+            result |= _addresses(base, [network.ip for network in networks if network.ip and network.type == "manual"])
         public = properties.get("auto_assign_public_ip")
         if public is not None:
-            if len(order) > 1 and public:
+            if len(interfaces) > 1 and public:
                 raise Invalid("'auto_assign_public_ip' goes with one network only", suggestion="Use a vip network for machines on several.")
-            if len(order) == 1:
+            if len(interfaces) == 1:
                 result["NetworkInterface.1.AssociatePublicIpAddress"] = "true" if public else "false"
         return result
 
@@ -240,6 +241,34 @@ def _networks(networks: Sequence[Network]) -> tuple[tuple[Network, ...], tuple[N
         raise Invalid(f"the vip network '{vips[0].name}' gives no address", suggestion="Name an elastic IP of the account as static_ips.")
     inside.sort(key=lambda network: "gateway" not in network.default)
     return tuple(inside), vips
+
+
+def _subnet_of(networks: Sequence[Network]) -> str:
+    """The subnet of the networks of one interface. Raises Invalid when they cannot share one."""
+    subnets = {str(network.cloud_properties["subnet"]): network.name for network in networks}
+    if len(subnets) > 1:
+        told = " and ".join(f"'{name}' is in {subnet}" for subnet, name in subnets.items())
+        raise Invalid(
+            f"networks of one interface (nic_group {networks[0].nic_group}) are in one subnet: {told}", resource=networks[0].name,
+            kind="network", suggestion="Give both networks the same subnet in cloud_properties, or leave nic_group out.")
+    dynamic = next((network.name for network in networks if network.type == "dynamic"), "")
+    if dynamic and len(networks) > 1:
+        raise Invalid(
+            f"the dynamic network '{dynamic}' cannot share an interface (nic_group {networks[0].nic_group}): which address is its own?",
+            resource=dynamic, kind="network", suggestion="Make it a manual network, or leave nic_group out.")
+    return next(iter(subnets))
+
+
+def _addresses(base: str, ips: Sequence[str]) -> dict[str, str]:
+    """The parameters for the addresses of an interface: the first of IPv4 is its primary one. Source: "RunInstances", EC2 API reference."""
+    four, six = [ip for ip in ips if ":" not in ip], [ip for ip in ips if ":" in ip]
+    result = {f"{base}.Ipv6Addresses.{number}.Ipv6Address": ip for number, ip in enumerate(six, 1)}
+    if len(four) == 1:
+        return {f"{base}.PrivateIpAddress": four[0], **result}
+    for number, ip in enumerate(four, 1):
+        one = f"{base}.PrivateIpAddresses.{number}"
+        result |= {f"{one}.PrivateIpAddress": ip, f"{one}.Primary": "true" if number == 1 else "false"}
+    return result
 
 
 def _zone(properties: Mapping[str, Any], subnets: Sequence[Subnet], disks: Sequence[Tree]) -> str:

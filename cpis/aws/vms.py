@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cpis.aws import metadata
@@ -161,8 +161,7 @@ class Vms:
     def _is_freed_soon(self, error: Conflict, plan: Plan) -> bool:
         """Whether the interface that holds the address belongs to a machine that is going. Source: CPI contract, row 21."""
         wanted = [value for key, value in plan.params.items() if key.endswith((".PrivateIpAddress", ".Ipv6Address"))]
-        params = {"addresses.private-ip-address": wanted, "subnet-id": list(plan.subnets)}
-        for interface in self._api.pages("DescribeNetworkInterfaces", "networkInterfaceSet", filters(**params)):
+        for interface in self._holders(wanted, list(plan.subnets)):
             owner = (interface.get("attachment") or {}).get("instanceId") if interface.get("attachment") else ""
             holder = self._instances.get(owner) if owner else None
             if holder is not None and state(holder) in LIVE:
@@ -172,6 +171,17 @@ class Vms:
                 error.suggestion = f"The network interface {interface['networkInterfaceId']} holds it and belongs to no machine: delete it."
                 return False
         return True
+
+    def _holders(self, ips: Sequence[str], subnets: Sequence[str]) -> Iterator[Tree]:
+        """The network interfaces that have one of these addresses."""
+        asked = {
+            "addresses.private-ip-address": [ip for ip in ips if ":" not in ip],
+            "ipv6-addresses.ipv6-address": [ip for ip in ips if ":" in ip],
+        }
+        for name, some in asked.items():
+            if some:
+                params = filters(**{name: some, "subnet-id": subnets})
+                yield from self._api.pages("DescribeNetworkInterfaces", "networkInterfaceSet", params)
 
     def _uncertain(self, token: str, error: Unavailable) -> CpiError:
         """After an answer that never came: whatever was made is deleted, and the error says what is not known."""
@@ -211,7 +221,7 @@ class Vms:
         """The networks of the request in its order, with what was assigned."""
         interfaces = {int(item["attachment"]["deviceIndex"]): item for item in items(instance, "networkInterfaceSet")}
         made = {}
-        for number, network in enumerate(plan.order):
+        for number, network in ((number, network) for number, shared in enumerate(plan.interfaces) for network in shared):
             interface = interfaces[number]
             ip = network.ip if network.ip and network.type == "manual" else str(interface["privateIpAddress"])
             prefix, gateway = plan.subnets[interface["subnetId"]].prefix_and_gateway(ip)

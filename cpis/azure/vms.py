@@ -35,7 +35,7 @@ from cpis.azure.networks import Networks, Plan, Subnet, answered, plan
 from cpis.cloud import faults
 from cpis.cloud.keyed import OnePerToken
 from cpis.cloud.tags import SHAPE, TOKEN
-from cpis.contract import Conflict, CpiError, Invalid, NoCapacity, NotFound, Properties, Vm, VmRequest, dialled
+from cpis.contract import Conflict, CpiError, Invalid, NoCapacity, NotFound, Properties, Vm, VmRequest, check_interfaces, dialled
 
 _HELD_SECONDS = 300.0
 _SET_MARK = "caisson-set-of"
@@ -88,6 +88,7 @@ class Vms:
 
     def create(self, request: VmRequest) -> Vm:
         """The machine of this token, made unless it is there."""
+        check_interfaces("azure", request.networks)
         order = self._order(request)
         path = self.path(order.ref)
         found = self._arm.find(path, f"machine {order.ref.name}")

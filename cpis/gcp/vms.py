@@ -26,6 +26,7 @@ from cpis.contract import (
     Unavailable,
     Vm,
     VmRequest,
+    check_interfaces,
     dialled,
 )
 from cpis.gcp.api import Body, Compute, Places, absolute, quoted
@@ -76,6 +77,7 @@ class Vms:
 
     def create(self, request: VmRequest) -> Vm:
         """See the contract. Raises Invalid before any request for what can be seen in the request itself."""
+        check_interfaces("gcp", request.networks)
         properties = Schema.of("gcp").check("vm_type", request.cloud_properties)
         zone = properties.get("zone") or self._settings.zone
         if not zone:

@@ -31,6 +31,7 @@ from cpis.contract import (
     Vm,
     VmRequest,
     VmResources,
+    check_interfaces,
 )
 from cpis.local import disks
 from cpis.local.checks import checks
@@ -156,6 +157,7 @@ class LocalCpi:
     # Machines
 
     def create_vm(self, request: VmRequest) -> Vm:
+        check_interfaces("local", request.networks)
         cid = cid_of("vm", request.token)
         stemcell = self._stemcell_records.get(request.stemcell_cid)
         if stemcell is None:

@@ -28,6 +28,7 @@ from cpis.contract import (
     Unavailable,
     Vm,
     VmRequest,
+    check_interfaces,
     dialled,
 )
 from cpis.openstack import marks, networks
@@ -92,6 +93,7 @@ class Vms:
     # Creation
 
     def create(self, request: VmRequest, image: str) -> Vm:
+        check_interfaces("openstack", request.networks)
         properties = self._checked(request)
         userdata = _userdata(request.login)
         shape = marks.shape_of(request)

@@ -19,7 +19,7 @@ from pyVmomi import vim
 from cpis.cloud.faults import NOT_SENT
 from cpis.cloud.tags import clean
 from cpis.cloud.waiting import wait_for
-from cpis.contract import Conflict, CpiError, DiskHint, Invalid, Network, NoCapacity, NotFound, Unavailable, Vm, VmRequest
+from cpis.contract import Conflict, CpiError, DiskHint, Invalid, Network, NoCapacity, NotFound, Unavailable, Vm, VmRequest, check_interfaces
 from cpis.vsphere import config as configuration
 from cpis.vsphere import guest, hardware, iso
 from cpis.vsphere.config import Config
@@ -78,6 +78,7 @@ class Creation:
 
     def create(self, request: VmRequest) -> Vm:
         """As the contract says."""
+        check_interfaces("vsphere", request.networks)
         plan = self._plan(request)
         with self._machines.alone(plan.cid):
             machine = self._machines.find(plan.cid, by_name=False)  # of that name, but not of its id, is what vCenter refuses itself

@@ -19,9 +19,6 @@ def networks_from(spec: Any) -> tuple[Network, ...]:
     """The `networks` argument of create_vm. Raises ValueError naming the network and what is wrong with it."""
     if not isinstance(spec, Mapping):
         raise ValueError("networks must be a hash")
-    grouped = [entry["nic_group"] for entry in spec.values() if isinstance(entry, Mapping) and entry.get("nic_group")]
-    if len(set(map(str, grouped))) < len(grouped):
-        raise ValueError("several networks on one interface (nic_group) are not supported")
     return tuple(_network(str(name), entry) for name, entry in spec.items())
 
 
@@ -35,7 +32,17 @@ def _network(name: str, entry: Any) -> Network:
     return Network(
         name, str(entry.get("type") or "manual"), ip, _prefix_length(name, entry, ip), str(entry.get("gateway") or ""),
         tuple(map(str, entry.get("dns") or ())), tuple(map(str, entry.get("default") or ())), dict(entry.get("cloud_properties") or {}),
+        _nic_group(name, entry.get("nic_group")),
     )
+
+
+def _nic_group(name: str, value: Any) -> int | None:
+    """Directors send a number, some as text."""
+    if value in (None, ""):
+        return None
+    if isinstance(value, bool) or not str(value).isdecimal():
+        raise ValueError(f"network '{name}': nic_group '{value}' is no number")
+    return int(value)
 
 
 def _prefix_length(name: str, entry: Mapping[str, Any], ip: str) -> int:
@@ -66,6 +73,8 @@ def network_to(network: Network) -> Tree:
         entry["gateway"] = network.gateway
     if network.type != "vip":
         entry |= {"dns": list(network.dns), "default": list(network.default)}
+    if network.nic_group is not None:
+        entry["nic_group"] = network.nic_group
     return entry
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cpis import registry
 from cpis.conformance.certificate import self_signed
-from cpis.contract import Check, Cpi
+from cpis.contract import Check, Cpi, Login, Network, NotSupported, VmRequest
 from director.execute.cloud_checks import checks
 from director.manifest.load import load_yaml
 
@@ -155,3 +155,14 @@ def test_a_cloud_that_never_answers_costs_the_time_and_no_more(cloud: str, way: 
         assert failed.kind == "reach"
         assert "no answer within 1 s, to: " in failed.detail
         assert "--timeout" in failed.suggestion
+
+
+@pytest.mark.parametrize("cloud", ["azure", "gcp", "openstack", "vsphere"])
+def test_networks_that_share_an_interface_are_refused_before_anything_is_asked(cloud: str) -> None:
+    """Nobody answers there: an error of the network would be another one."""
+    networks = (Network("four", ip="10.0.0.9", nic_group=1), Network("six", ip="2001:db8::9", nic_group=1))
+    login = Login("caisson", "ssh-ed25519 AAAA", "ssh-ed25519 BBBB", "secret")
+    for url in refused():
+        with asked(cloud, url) as cpi, pytest.raises(NotSupported, match="'four' and 'six' are to share one") as caught:
+            cpi.create_vm(VmRequest("vm-00000000-0000-4000-8000-000000000001", "agent", "stemcell-1", {}, networks, login))
+    assert "Leave nic_group out" in caught.value.suggestion

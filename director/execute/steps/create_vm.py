@@ -167,6 +167,7 @@ def _network(network: model.NetworkSettings, cloud_properties: Mapping[str, Any]
         "name": network.network, "type": network.type, "ip": "" if dynamic else network.ip, "prefix_length": network.prefix_length,
         "gateway": "" if dynamic else network.gateway,
         "dns": list(network.dns), "default": list(network.default), "cloud_properties": dict(cloud_properties),
+        "nic_group": network.nic_group,
     }
 
 

@@ -162,6 +162,32 @@ def test_several_networks_have_their_interfaces(aws: AwsStandIn, bench: Bench, s
     assert vm.ssh_address == "10.244.16.10"
 
 
+def test_networks_of_a_group_share_an_interface(aws: AwsStandIn, bench: Bench, sdk: Any) -> None:
+    """Two of IPv4 and one of IPv6, asked for in another order than they come to stand in."""
+    ec2, subnet = sdk("ec2"), aws.seeds["subnets"]["a"]
+    six_range = ec2.associate_subnet_cidr_block(SubnetId=subnet, Ipv6CidrBlock="2001:db8:16::/64")["Ipv6CidrBlockAssociation"]
+    (one,) = (dataclasses.replace(network, nic_group=1) for network in bench.site.networks(0))
+    two = dataclasses.replace(one, name="second", ip="10.244.16.77", default=())
+    six = dataclasses.replace(one, name="six", ip="2001:db8:16::77", default=(), gateway="")
+    try:
+        vm = bench.vm(0, networks=(six, two, one))
+        (interface,) = look(sdk, vm)["NetworkInterfaces"]
+        assert [(item["PrivateIpAddress"], item["Primary"]) for item in interface["PrivateIpAddresses"]] == [
+            (one.ip, True), (two.ip, False)]
+        (described,) = ec2.describe_network_interfaces(
+            Filters=[{"Name": "attachment.instance-id", "Values": [vm.cid]}])["NetworkInterfaces"]
+        assert [item["Ipv6Address"] for item in described["Ipv6Addresses"]] == ["2001:db8:16::77"]
+        assert [(network.name, network.ip, network.prefix_length, network.gateway) for network in vm.networks] == [
+            ("six", "2001:db8:16::77", 64, "2001:db8:16::1"), ("second", "10.244.16.77", 24, one.gateway),
+            (one.name, one.ip, 24, one.gateway)]
+        assert vm.ssh_address == one.ip
+        with pytest.raises(Conflict):
+            bench.vm(1, networks=(dataclasses.replace(six, nic_group=None, default=("gateway",)),))
+        bench.cpi.delete_vm(vm.cid)
+    finally:
+        ec2.disassociate_subnet_cidr_block(AssociationId=six_range["AssociationId"])
+
+
 def test_spot(bench: Bench, sdk: Any) -> None:
     assert look(sdk, made(bench, spot_bid_price=0.0123))["InstanceLifecycle"] == "spot"
 

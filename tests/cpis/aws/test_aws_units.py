@@ -135,7 +135,7 @@ def test_the_gateway_is_on_the_first_interface() -> None:
     """Row 17."""
     networks = (network("inner", default=(), ip="10.0.0.5"), network("outer"), network("float", type="vip", ip="198.51.100.7", default=()))
     found = plan(networks=networks)
-    assert [item.name for item in found.order] == ["outer", "inner"]
+    assert [[item.name for item in shared] for shared in found.interfaces] == [["outer"], ["inner"]]
     assert found.params["NetworkInterface.1.PrivateIpAddress"] == "10.0.0.10"
     assert found.params["NetworkInterface.2.PrivateIpAddress"] == "10.0.0.5"
     assert [vip.ip for vip in found.vips] == ["198.51.100.7"]
@@ -147,11 +147,31 @@ def test_addresses_of_version_6() -> None:
     assert found.subnets["subnet-a-1"].prefix_and_gateway("2001:db8::7") == (64, "2001:db8::1")
 
 
+def test_networks_of_a_group_share_an_interface() -> None:
+    """The group stands where its first network does; all of IPv4 but the first are secondary addresses."""
+    shared = (network("six", ip="2001:db8::7", default=(), nic_group=1), network("second", ip="10.0.0.11", default=(), nic_group=1))
+    found = plan(networks=(network("other", ip="10.0.0.5", default=()), *shared, network("main", nic_group=1)))
+    assert [[item.name for item in interface] for interface in found.interfaces] == [["main", "six", "second"], ["other"]]
+    addresses = {key: value for key, value in found.params.items() if "Address" in key or key.endswith(".Primary")}
+    assert addresses == {
+        "NetworkInterface.1.PrivateIpAddresses.1.PrivateIpAddress": "10.0.0.10", "NetworkInterface.1.PrivateIpAddresses.1.Primary": "true",
+        "NetworkInterface.1.PrivateIpAddresses.2.PrivateIpAddress": "10.0.0.11", "NetworkInterface.1.PrivateIpAddresses.2.Primary": "false",
+        "NetworkInterface.1.Ipv6Addresses.1.Ipv6Address": "2001:db8::7", "NetworkInterface.2.PrivateIpAddress": "10.0.0.5"}
+    both = (network(nic_group=2), network("six", ip="2001:db8::7", default=(), nic_group=2))
+    found = plan({"auto_assign_public_ip": True}, networks=both)
+    assert found.params["NetworkInterface.1.PrivateIpAddress"] == "10.0.0.10"
+    assert found.params["NetworkInterface.1.AssociatePublicIpAddress"] == "true", "it is one interface"
+
+
 WRONG: list[tuple[dict[str, Any], dict[str, Any], type[Exception], str]] = [
     ({}, {"networks": (network(type="vip"),)}, Invalid, "manual or dynamic"),
     ({}, {"networks": (network(), network("v", type="vip", ip="1.1.1.1"), network("w", type="vip", ip="1.1.1.2"))}, Invalid,
      "one floating"),
     ({}, {"networks": (network(cloud_properties={}),)}, Invalid, "subnet"),
+    ({}, {"networks": (network(nic_group=1), network("b", nic_group=1, cloud_properties={"subnet": "subnet-a-2"}))}, Invalid,
+     "'default' is in subnet-a-1 and 'b' is in subnet-a-2"),
+    ({}, {"networks": (network(nic_group=1), network("b", type="dynamic", ip="", nic_group=1))}, Invalid,
+     "dynamic network 'b' cannot share"),
     ({}, {"networks": (network(), network("b", cloud_properties={"subnet": "subnet-b-1"}))}, Invalid, "eu-central-1b"),
     ({"availability_zone": "eu-central-1c"}, {}, Invalid, "eu-central-1c"),
     ({}, {"stemcell_cid": "stemcell-1"}, NotFound, "stemcell-1"),

@@ -89,7 +89,7 @@ def test_what_is_on_the_second_page_is_found(cpi: VsphereCpi, vcenter: VsphereSt
         return answer
 
     def more(mo: Any, args: Any, call: Any) -> Any:
-        assert args == ("more",)
+        assert args == ["more"]
         return vmodl.query.PropertyCollector.RetrieveResult(objects=rest.pop())
 
     try:

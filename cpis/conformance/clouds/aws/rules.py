@@ -155,8 +155,7 @@ def _run_instances(world: World, params: Params) -> None:
         for group in params.values(f"NetworkInterface.{number}.SecurityGroupId"):
             if group not in world.ec2.groups[subnet.vpc_id]:
                 raise Refusal("InvalidGroup.NotFound", f"The security group '{group}' does not exist in VPC '{subnet.vpc_id}'")
-        address = params.get(f"NetworkInterface.{number}.PrivateIpAddress", "")
-        if address:
+        for address in _all_addresses(params, number):
             _check_address(world, subnet, address)
     if len(zones) > 1:
         raise Refusal("InvalidParameterCombination", f"Network interfaces must be in the same Availability Zone, not in {sorted(zones)}")
@@ -176,16 +175,46 @@ def _run_instances(world: World, params: Params) -> None:
             params[f"{base}.Ebs.SnapshotId"] = image.ebs_snapshot.id if image else ""
 
 
+def _all_addresses(params: Params, number: int) -> list[str]:
+    """Those of an interface: its own, its secondary ones, and of IPv6. Source: EC2 API reference, "RunInstances"."""
+    base = f"NetworkInterface.{number}"
+    own = params.get(f"{base}.PrivateIpAddress", "")
+    more = [params[f"{base}.PrivateIpAddresses.{at}.PrivateIpAddress"] for at in params.numbered(f"{base}.PrivateIpAddresses")]
+    primary = [at for at in params.numbered(f"{base}.PrivateIpAddresses")
+               if params.get(f"{base}.PrivateIpAddresses.{at}.Primary") == "true"]
+    if own and primary:
+        raise Refusal("InvalidParameterCombination", "Only one primary private IP address can be specified.")
+    if more and not own and len(primary) != 1:
+        raise Refusal("InvalidParameterCombination", "One primary private IP address must be specified.")
+    six = [params[f"{base}.Ipv6Addresses.{at}.Ipv6Address"] for at in params.numbered(f"{base}.Ipv6Addresses")]
+    return [*filter(None, [own]), *more, *six]
+
+
 def _check_address(world: World, subnet: Any, address: str) -> None:
-    network = ipaddress.ip_network(subnet.cidr_block)
     ip = ipaddress.ip_address(address)
-    if ip not in network:
+    six = [item["ipv6CidrBlock"] for item in subnet.ipv6_cidr_block_associations.values()]
+    network = next((found for found in map(ipaddress.ip_network, [subnet.cidr_block, *six]) if ip in found), None)
+    if network is None:
         raise Refusal("InvalidParameterValue", f"Address {address} does not fall within the subnet's address range")
     if ip in (*(network[number] for number in range(4)), network[-1]):
         raise Refusal("InvalidParameterValue", f"Address {address} is in subnet's reserved address range")
     for eni in world.ec2.enis.values():
-        if eni.subnet.id == subnet.id and eni.private_ip_address == address:
+        if eni.subnet.id == subnet.id and address in _held(eni):
             raise Refusal("InvalidIPAddress.InUse", f"Address {address} is in use.")
+
+
+def _describe_interfaces(world: World, params: Params) -> None:
+    """Moto looks for an interface by its first address only."""
+    for number in params.numbered("Filter"):
+        if params.get(f"Filter.{number}.Name") in ("addresses.private-ip-address", "ipv6-addresses.ipv6-address"):
+            wanted = {params.pop(f"Filter.{number}.Value.{at}") for at in params.numbered(f"Filter.{number}.Value")}
+            found = [eni.id for eni in world.ec2.enis.values() if wanted & set(_held(eni))]
+            params[f"Filter.{number}.Name"] = "network-interface-id"
+            params.update({f"Filter.{number}.Value.{at}": cid for at, cid in enumerate(found or ["eni-none"], 1)})
+
+
+def _held(eni: Any) -> list[str]:
+    return [*(item["PrivateIpAddress"] for item in eni.private_ip_addresses), *eni.ipv6_addresses]
 
 
 def _check_tags(params: Params) -> None:
@@ -207,6 +236,12 @@ def _check_tag(key: str, value: str) -> None:
 def _ran_instances(world: World, params: Params, body: str) -> None:
     for cid in _INSTANCE.findall(body):
         instance = world.instance(cid)
+        for number in params.numbered("NetworkInterface"):
+            # Moto gives an interface its first address only.
+            eni = instance.nics[int(params[f"NetworkInterface.{number}.DeviceIndex"])]
+            wanted = _all_addresses(params, number)
+            world.ec2.assign_private_ip_addresses(eni.id, [address for address in wanted if ":" not in address])
+            world.ec2.assign_ipv6_addresses(eni.id, [address for address in wanted if ":" in address])
         for eni in instance.nics.values():
             eni.add_tags(params.tags("network-interface"))
             # Moto remembers static addresses of the first interface only.
@@ -439,6 +474,7 @@ def _task(world: World, task: str) -> str:
 
 Before = Callable[[World, Params], None]
 BEFORE: Mapping[str, Before] = {
+    "DescribeNetworkInterfaces": _describe_interfaces,
     "RunInstances": _run_instances, "DescribeInstances": _describe_instances, "TerminateInstances": _instance_ids,
     "StartInstances": _instance_ids, "RebootInstances": _reboot, "CreateVolume": _create_volume, "AttachVolume": _attach_volume,
     "DetachVolume": _detach_volume, "DeleteVolume": _delete_volume, "ModifyVolume": _modify_volume, "DescribeVolumes": _describe_volumes,
