@@ -269,11 +269,11 @@ class Disks:
         if not _NAME.fullmatch(token):
             return []
         files = self._records.search([f"{token}.json", f"{token}.*.json", f"{token}.vmdk"])
-        return [record.found() for record in (self._records.read(file) for file in files) if record.token == token]
+        return [record.found() for record in (self._records.listed(file) for file in files) if record.token == token]
 
     def owned(self) -> list[Found]:
         """Those of this director."""
-        records = [self._records.read(file) for file in self._records.search(["*.json"])]
+        records = [self._records.listed(file) for file in self._records.search(["*.json"])]
         return [record.found() for record in records if record.director == self._config.director]
 
     def stores_of(self, cids: tuple[str, ...]) -> list[Datastore]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyVmomi import vim
 
-from cpis.contract import CpiError, Found, NotFound
+from cpis.cloud.faults import MALFORMED
+from cpis.contract import CpiError, Found, NotFound, Unavailable
 from cpis.vsphere.config import Config
 from cpis.vsphere.inventory import Datastore, Inventory
 from cpis.vsphere.session import Session
 from cpis.vsphere.tasks import run, wait_all
+
+log = logging.getLogger("cpis")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,31 @@ class Located:
     whole: bool
 
 
+def _named(file: File) -> Record:
+    """What the name of a file tells."""
+    name, _, disk = file.name.partition(".")
+    return Record(name, name, "", "", 0, "", None, {}, disk=disk)
+
+
+def _parsed(data: bytes) -> Record | None:
+    """None for what is no record of ours, or has values of other types."""
+    try:
+        values = json.loads(data)
+        record = Record(**{key: value for key, value in values.items() if key in _TYPES})
+    except (ValueError, TypeError, AttributeError):
+        return None
+    right = all(
+        isinstance(getattr(record, key), kind) and not (isinstance(getattr(record, key), bool) and kind is not bool)
+        for key, kind in _TYPES.items())
+    return record if right and all(isinstance(value, str) for value in record.metadata.values()) else None
+
+
+_TYPES: Mapping[str, Any] = {
+    "cid": str, "token": str, "director": str, "shape": str, "size_mib": int, "type": str, "created": int | float | None,
+    "metadata": dict, "vm": str, "disk": str, "complete": bool,
+}
+
+
 class Records:
     """Safe to use from many threads."""
 
@@ -111,18 +140,32 @@ class Records:
             self._last[record.cid] = store
 
     def read(self, file: File) -> Record:
-        """The record of a file. Without one (or with one that is none of ours) only the name is known."""
-        name, _, disk = file.name.partition(".")
-        unknown = Record(name, name, "", "", 0, "", None, {}, disk=disk)
+        """The record of a file; without one only the name is known. Raises Unavailable for one that cannot be read: whoever went on with
+        a guess would write it over what is known of the disk."""
         if not file.recorded:
-            return unknown
+            return _named(file)
         path = f"{self._config.disk_path}/{file.name}.json"
         try:
-            values = json.loads(self._session.get_file(self._inventory.datacenter, file.store.name, path))
-            known = {field.name for field in dataclasses.fields(Record)}
-            return Record(**{key: value for key, value in values.items() if key in known})
-        except (NotFound, ValueError, TypeError, AttributeError):
-            return unknown
+            data = self._session.get_file(self._inventory.datacenter, file.store.name, path)
+        except NotFound:
+            return _named(file)
+        record = _parsed(data)
+        if record is None:
+            where = self.path(file.store, f"{file.name}.json")
+            raise Unavailable(
+                f"the record {where} cannot be read", code=MALFORMED, resource=file.name, kind="disk",
+                suggestion="Does a proxy answer in vCenter's place? When the file itself is damaged, delete it: the disk stays.")
+        return record
+
+    def listed(self, file: File) -> Record:
+        """The same for lists, which one damaged record must not end: of it only the name is known."""
+        try:
+            return self.read(file)
+        except Unavailable as error:
+            if error.code != MALFORMED:
+                raise
+            log.warning("%s", error)
+            return _named(file)
 
     def delete(self, store: Datastore, name: str) -> None:
         """Take a record away; gone before is fine."""

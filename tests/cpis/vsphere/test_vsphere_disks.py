@@ -242,6 +242,34 @@ def test_a_page_in_the_place_of_a_record_is_no_disk_without_one(cpi: VsphereCpi,
     assert cpi.has_disk(asked.token)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"size_mib": None}, {"size_mib": True}, {"metadata": []}, {"metadata": {"a": 1}}, {"complete": "yes"}, None])
+def test_a_record_that_cannot_be_read_is_not_written_over(
+    cpi: VsphereCpi, request_: VmRequest, asked: DiskRequest, wrong: dict[str, Any] | None,
+) -> None:
+    """What is known of a disk would be lost with a guess in its place. Lists go on, with the name at most."""
+    vm = cpi.create_vm(request_)
+    cpi.create_disk(asked)
+    whole = record(cpi, asked.token)
+    original = cpi.session.get_file
+
+    def spoiled(*arguments: Any) -> bytes:
+        return b"<half" if wrong is None else json.dumps({**json.loads(original(*arguments)), **wrong}).encode()
+
+    cpi.session.get_file = spoiled  # type: ignore[method-assign]
+    try:
+        with pytest.raises(Unavailable, match="cannot be read") as caught:
+            cpi.attach_disk(vm.cid, asked.token)
+        assert caught.value.suggestion
+        assert asked.token not in {found.cid for found in cpi.owned()}, "whose it is cannot be told"
+        assert [found.cid for found in cpi.find(asked.token)] == [asked.token]
+    finally:
+        cpi.session.get_file = original  # type: ignore[method-assign]
+    assert record(cpi, asked.token) == whole
+    cpi.attach_disk(vm.cid, asked.token)
+    cpi.detach_disk(vm.cid, asked.token)
+
+
 def test_machines_take_many_disks(cpi: VsphereCpi) -> None:
     controller = vim.vm.device.ParaVirtualSCSIController(key=1000, busNumber=0)
     slots = hardware.Slots([controller])
