@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pyVmomi import vmodl
+from pyVmomi import vim, vmodl
 
 from cpis.conformance import Bench
 from cpis.conformance.clouds.vsphere import VsphereStandIn
 from cpis.conformance.operations import OPERATIONS, Operation
-from cpis.contract import CpiError, NotSupported
+from cpis.contract import CpiError, NotSupported, Unavailable
 from cpis.vsphere import VsphereCpi
 from tests.cpis.vsphere.tools import intercepted, passed
 
@@ -101,4 +101,47 @@ def test_what_is_on_the_second_page_is_found(cpi: VsphereCpi, vcenter: VsphereSt
         assert not rest
     finally:
         cpi._inventory.forget()
+        assert not bench.clean()
+
+
+def without_backing(devices: list[Any]) -> None:
+    for device in devices:
+        if isinstance(device, vim.vm.device.VirtualDisk):
+            object.__setattr__(device, "backing", None)
+
+
+def without_the_last_disk(devices: list[Any]) -> None:
+    """A controller tells its disks' keys, too; those of the simulator do not."""
+    for controller in devices:
+        if isinstance(controller, vim.vm.device.VirtualSCSIController):
+            controller.device = [device.key for device in devices if device.controllerKey == controller.key]
+    devices.remove([device for device in devices if isinstance(device, vim.vm.device.VirtualDisk)][-1])
+
+
+@pytest.mark.parametrize("spoil", [without_backing, without_the_last_disk])
+def test_a_machine_whose_disks_are_not_all_told_is_not_deleted(
+    cpi: VsphereCpi, vcenter: VsphereStandIn, stemcell: str, spoil: Callable[[list[Any]], None],
+) -> None:
+    """8: a persistent disk that is overlooked would go with its machine."""
+    bench = Bench(cpi, vcenter.site(), stemcell)
+
+    def spoiled(mo: Any, args: Any, call: Any) -> Any:
+        answer = call()
+        for item in answer.objects if answer else []:
+            for prop in item.propSet or []:
+                if prop.name == "config.hardware.device":
+                    spoil(prop.val)
+        return answer
+
+    try:
+        vm = bench.vm()
+        disk = bench.disk(vm_cid=vm.cid)
+        cpi.attach_disk(vm.cid, disk)
+        with intercepted(cpi, "RetrievePropertiesEx", spoiled), pytest.raises(Unavailable, match="does not tell of all disks"):
+            cpi.delete_vm(vm.cid)
+        assert cpi.has_vm(vm.cid)
+        assert list(cpi.get_disks(vm.cid)) == [disk]
+        cpi.delete_vm(vm.cid)
+        assert cpi.has_disk(disk)
+    finally:
         assert not bench.clean()
