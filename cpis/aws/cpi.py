@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from cpis.aws.sizes import Sizes
 from cpis.aws.stemcells import Stemcells
 from cpis.aws.surroundings import Surroundings
 from cpis.aws.vms import Vms
+from cpis.cloud.odd import explained
 from cpis.cloud.schema import Schema
 from cpis.contract import (
     Check,
@@ -45,6 +46,7 @@ from cpis.contract import (
 _PEM = "-----BEGIN"
 
 
+@explained
 class AwsCpi:
     """Machines on AWS. Implements `cpis.contract.Cpi` and `CloudChecker`; see there for what methods promise and raise.
 
@@ -93,99 +95,77 @@ class AwsCpi:
 
     def create_stemcell(self, image_path: str, cloud_properties: Properties, token: str) -> str:
         """Light: `ami` by region. Heavy: a raw disk, or BOSH's archive with `root.img`; needs `stemcell_bucket`."""
-        with _explained("create_stemcell"):
-            return self._stemcells.create(image_path, cloud_properties, token)
+        return self._stemcells.create(image_path, cloud_properties, token)
 
     def delete_stemcell(self, cid: str) -> None:
-        with _explained("delete_stemcell"):
-            self._stemcells.delete(cid)
+        self._stemcells.delete(cid)
 
     def create_vm(self, request: VmRequest) -> Vm:
-        with _explained("create_vm"):
-            return self._vms.create(request)
+        return self._vms.create(request)
 
     def delete_vm(self, cid: str) -> None:
-        with _explained("delete_vm"):
-            self._vms.delete(cid)
+        self._vms.delete(cid)
 
     def has_vm(self, cid: str) -> bool:
-        with _explained("has_vm"):
-            return self._vms.exists(cid)
+        return self._vms.exists(cid)
 
     def reboot_vm(self, cid: str) -> None:
-        with _explained("reboot_vm"):
-            self._vms.reboot(cid)
+        self._vms.reboot(cid)
 
     def set_vm_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
-        with _explained("set_vm_metadata"):
-            self._vms.set_metadata(cid, metadata)
+        self._vms.set_metadata(cid, metadata)
 
     def calculate_vm_cloud_properties(self, resources: VmResources) -> dict[str, Any]:
-        with _explained("calculate_vm_cloud_properties"):
-            return self._sizes.calculate(resources)
+        return self._sizes.calculate(resources)
 
     def create_disk(self, request: DiskRequest) -> str:
-        with _explained("create_disk"):
-            return self._disks.create(request)
+        return self._disks.create(request)
 
     def delete_disk(self, cid: str) -> None:
-        with _explained("delete_disk"):
-            self._disks.delete(cid)
+        self._disks.delete(cid)
 
     def has_disk(self, cid: str) -> bool:
-        with _explained("has_disk"):
-            return self._disks.get(cid) is not None
+        return self._disks.get(cid) is not None
 
     def attach_disk(self, vm_cid: str, disk_cid: str) -> DiskHint:
-        with _explained("attach_disk"):
-            return self._disks.attach(vm_cid, disk_cid)
+        return self._disks.attach(vm_cid, disk_cid)
 
     def detach_disk(self, vm_cid: str, disk_cid: str) -> None:
-        with _explained("detach_disk"):
-            self._disks.detach(vm_cid, disk_cid)
+        self._disks.detach(vm_cid, disk_cid)
 
     def resize_disk(self, cid: str, size_mib: int) -> None:
-        with _explained("resize_disk"):
-            self._disks.resize(cid, size_mib)
+        self._disks.resize(cid, size_mib)
 
     def update_disk(self, cid: str, size_mib: int, cloud_properties: Properties) -> str:
-        with _explained("update_disk"):
-            return self._disks.update(cid, size_mib, cloud_properties)
+        return self._disks.update(cid, size_mib, cloud_properties)
 
     def set_disk_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
-        with _explained("set_disk_metadata"):
-            self._disks.set_metadata(cid, metadata)
+        self._disks.set_metadata(cid, metadata)
 
     def get_disks(self, vm_cid: str) -> Sequence[str]:
-        with _explained("get_disks"):
-            return self._disks.of_vm(vm_cid)
+        return self._disks.of_vm(vm_cid)
 
     def snapshot_disk(self, cid: str, metadata: Mapping[str, str], token: str) -> str:
-        with _explained("snapshot_disk"):
-            return self._disks.snapshot(cid, metadata, token)
+        return self._disks.snapshot(cid, metadata, token)
 
     def delete_snapshot(self, cid: str) -> None:
-        with _explained("delete_snapshot"):
-            self._disks.delete_snapshot(cid)
+        self._disks.delete_snapshot(cid)
 
     def find(self, token: str) -> Sequence[Found]:
-        with _explained("find"):
-            return self._search.find(token)
+        return self._search.find(token)
 
     def owned(self) -> Sequence[Found]:
-        with _explained("owned"):
-            return self._search.owned()
+        return self._search.owned()
 
     def remove(self, found: Found) -> None:
         """See `cpis.contract.Remover`: volumes and interfaces that were parts of machines and outlived them."""
-        with _explained("remove"):
-            if found.kind == "volume":
-                self._disks.delete(found.cid)
-            elif found.kind == "network_interface":
-                with contextlib.suppress(NotFound):
-                    self._api.ask("DeleteNetworkInterface", {"NetworkInterfaceId": found.cid})
-            else:
-                raise NotSupported(f"a {found.kind} is not deleted by itself", resource=found.cid, kind=found.kind)
+        if found.kind == "volume":
+            self._disks.delete(found.cid)
+        elif found.kind == "network_interface":
+            with contextlib.suppress(NotFound):
+                self._api.ask("DeleteNetworkInterface", {"NetworkInterfaceId": found.cid})
+        else:
+            raise NotSupported(f"a {found.kind} is not deleted by itself", resource=found.cid, kind=found.kind)
 
     def checks(self, uses: Uses) -> Iterable[Check]:
         """See `cpis.contract.CloudChecker`."""
@@ -195,17 +175,6 @@ class AwsCpi:
         self._api.close()
         self._surroundings.close()
         self._ca.close()
-
-
-@contextlib.contextmanager
-def _explained(method: str) -> Iterator[None]:
-    """Answers that lack what they must have become errors of the contract, too. Source: CPI contract, row 36."""
-    try:
-        yield
-    except CpiError:
-        raise
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, StopIteration) as error:
-        raise explain(method, error) from error
 
 
 class _CaFile:

@@ -16,11 +16,12 @@ from cpis.azure.settings import Settings
 from cpis.azure.sizes import Sizes
 from cpis.azure.stemcells import Stemcells
 from cpis.azure.vms import Vms
-from cpis.cloud import faults
 from cpis.cloud.keyed import OnePerToken
+from cpis.cloud.odd import explained
 from cpis.contract import Check, CpiInfo, DiskHint, DiskRequest, Found, Properties, Uses, Vm, VmRequest, VmResources
 
 
+@explained
 class AzureCpi:
     """Implements `cpis.contract.Cpi`. `config` is the CPI config's properties (`schema.yml`, section cpi), with the director's mark.
 
@@ -44,15 +45,12 @@ class AzureCpi:
         self._once = OnePerToken()
 
     @contextlib.contextmanager
-    def _call(self, what: str, *keys: str) -> Iterator[None]:
-        """One call at a time for each key. An answer in an unknown form becomes an error of the contract."""
-        try:
-            with contextlib.ExitStack() as stack:
-                for key in keys:
-                    stack.enter_context(self._once(key))
-                yield
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            raise faults.unexplained(what, error) from error
+    def _alone(self, *keys: str) -> Iterator[None]:
+        """One call at a time for each key."""
+        with contextlib.ExitStack() as stack:
+            for key in keys:
+                stack.enter_context(self._once(key))
+            yield
 
     def info(self) -> CpiInfo:
         return CpiInfo(("azure-vhd", "azure-light", "caisson-light"), 2)
@@ -61,99 +59,84 @@ class AzureCpi:
 
     def create_stemcell(self, image_path: str, cloud_properties: Properties, token: str) -> str:
         """Light: `image` (publisher, offer, sku, version) or `image_id`. Heavy: a fixed VHD, or BOSH's archive with one."""
-        with self._call("create_stemcell", token):
+        with self._alone(token):
             return self._stemcells.create(image_path, cloud_properties, token)
 
     def delete_stemcell(self, cid: str) -> None:
-        with self._call("delete_stemcell", cid):
+        with self._alone(cid):
             self._stemcells.delete(cid)
 
     # Machines
 
     def create_vm(self, request: VmRequest) -> Vm:
-        with self._call("create_vm", request.token):
+        with self._alone(request.token):
             return self._vms.create(request)
 
     def delete_vm(self, cid: str) -> None:
-        with self._call("delete_vm", f"delete {cid}"):
+        with self._alone(f"delete {cid}"):
             self._vms.delete(cid)
 
     def has_vm(self, cid: str) -> bool:
-        with self._call("has_vm"):
-            return self._vms.exists(cid)
+        return self._vms.exists(cid)
 
     def reboot_vm(self, cid: str) -> None:
-        with self._call("reboot_vm"):
-            self._vms.reboot(cid)
+        self._vms.reboot(cid)
 
     def set_vm_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
-        with self._call("set_vm_metadata"):
-            self._vms.set_metadata(cid, metadata)
+        self._vms.set_metadata(cid, metadata)
 
     def calculate_vm_cloud_properties(self, resources: VmResources) -> dict[str, Any]:
-        with self._call("calculate_vm_cloud_properties"):
-            return self._sizes.calculate(resources)
+        return self._sizes.calculate(resources)
 
     # Disks
 
     def create_disk(self, request: DiskRequest) -> str:
-        with self._call("create_disk", request.token):
+        with self._alone(request.token):
             return self._disks.create(request)
 
     def delete_disk(self, cid: str) -> None:
-        with self._call("delete_disk", f"delete {cid}"):
+        with self._alone(f"delete {cid}"):
             self._disks.delete(cid)
 
     def has_disk(self, cid: str) -> bool:
-        with self._call("has_disk"):
-            return self._disks.find(cid) is not None
+        return self._disks.find(cid) is not None
 
     def attach_disk(self, vm_cid: str, disk_cid: str) -> DiskHint:
-        with self._call("attach_disk"):
-            return self._disks.attach(vm_cid, disk_cid)
+        return self._disks.attach(vm_cid, disk_cid)
 
     def detach_disk(self, vm_cid: str, disk_cid: str) -> None:
-        with self._call("detach_disk"):
-            self._disks.detach(vm_cid, disk_cid)
+        self._disks.detach(vm_cid, disk_cid)
 
     def resize_disk(self, cid: str, size_mib: int) -> None:
-        with self._call("resize_disk"):
-            self._disks.resize(cid, size_mib)
+        self._disks.resize(cid, size_mib)
 
     def update_disk(self, cid: str, size_mib: int, cloud_properties: Properties) -> str:
-        with self._call("update_disk"):
-            return self._disks.update(cid, size_mib, cloud_properties)
+        return self._disks.update(cid, size_mib, cloud_properties)
 
     def set_disk_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
-        with self._call("set_disk_metadata"):
-            self._disks.set_metadata(cid, metadata)
+        self._disks.set_metadata(cid, metadata)
 
     def get_disks(self, vm_cid: str) -> Sequence[str]:
-        with self._call("get_disks"):
-            return self._disks.attached(vm_cid)
+        return self._disks.attached(vm_cid)
 
     def snapshot_disk(self, cid: str, metadata: Mapping[str, str], token: str) -> str:
-        with self._call("snapshot_disk", token):
+        with self._alone(token):
             return self._disks.snapshot(cid, metadata, token)
 
     def delete_snapshot(self, cid: str) -> None:
-        with self._call("delete_snapshot"):
-            self._disks.delete_snapshot(cid)
+        self._disks.delete_snapshot(cid)
 
     # Sweeping
 
     def find(self, token: str) -> Sequence[Found]:
-        with self._call("find"):
-            return self._finder.token(token)
+        return self._finder.token(token)
 
     def owned(self) -> Sequence[Found]:
-        with self._call("owned"):
-            return self._finder.owned()
+        return self._finder.owned()
 
     def checks(self, uses: Uses) -> Iterator[Check]:
         """For `caisson cloud check`: see `cpis.contract.CloudChecker`."""
-        with self._call("checks"):
-            yield from self._checks.run(uses)
+        yield from self._checks.run(uses)
 
     def close(self) -> None:
         self._arm.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from cpis.cloud.odd import explained
 from cpis.cloud.tags import TOKEN
 from cpis.contract import (
     Check,
@@ -36,6 +37,7 @@ from cpis.gcp.vms import Vms
 log = logging.getLogger("cpis")
 
 
+@explained
 class GcpCpi:
     """Implements `cpis.contract.Cpi` and `CloudChecker`; see there for what methods promise and raise, and schema.yml for `config`.
 

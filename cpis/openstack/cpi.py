@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from cpis.cloud.odd import explained
 from cpis.cloud.schema import Schema
 from cpis.cloud.sizes import gib
 from cpis.contract import Check, CpiInfo, DiskHint, DiskRequest, Found, Invalid, Properties, Uses, Vm, VmRequest, VmResources
@@ -27,6 +28,7 @@ from cpis.openstack.volumes import Volumes
 DEFAULT_DIRECTOR = "caisson"
 
 
+@explained
 class OpenStackCpi:
     """Machines of an OpenStack project. Implements `cpis.contract.Cpi`; see there for what methods promise and raise.
 

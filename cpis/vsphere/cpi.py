@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from cpis.cloud.faults import unexplained
+from cpis.cloud.odd import explained
 from cpis.cloud.sizes import MachineType, smallest
 from cpis.contract import Check, CpiInfo, DiskHint, DiskRequest, Found, Properties, Uses, Vm, VmRequest, VmResources
 from cpis.vsphere.address import Address
@@ -30,25 +29,7 @@ _RAM_STEP_MIB = 4
 log = logging.getLogger("cpis")
 
 
-# What code that reads answers raises when they lack something, or have it in another form.
-_ODD = (KeyError, IndexError, TypeError, AttributeError, ValueError)
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def _told(method: Method) -> Method:
-    """Answers of vCenter that are not as they should be become an error of the contract."""
-
-    @functools.wraps(method)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(*args, **kwargs)
-        except _ODD as error:
-            log.debug("%s: an answer of vCenter is odd", method.__name__, exc_info=True)
-            raise unexplained(method.__name__, error) from error
-
-    return cast(Method, told)
-
-
+@explained
 class VsphereCpi:
     """Implements `cpis.contract.Cpi`. `config` is a CPI config's `properties` (schema.yml, section `cpi`) with `director`, the mark.
 
@@ -81,95 +62,74 @@ class VsphereCpi:
 
     # Stemcells
 
-    @_told
     def create_stemcell(self, image_path: str, cloud_properties: Properties, token: str) -> str:
         return self._stemcells.create(image_path, cloud_properties, token)
 
-    @_told
     def delete_stemcell(self, cid: str) -> None:
         self._stemcells.delete(cid)
 
     # Machines
 
-    @_told
     def create_vm(self, request: VmRequest) -> Vm:
         return self._creation.create(request)
 
-    @_told
     def delete_vm(self, cid: str) -> None:
         self._disks.settle(self._machines.delete(cid))
 
-    @_told
     def has_vm(self, cid: str) -> bool:
         return self._machines.ref(cid) is not None
 
-    @_told
     def reboot_vm(self, cid: str) -> None:
         self._machines.reboot(cid)
 
-    @_told
     def set_vm_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
         self._machines.set_metadata(cid, metadata)
 
-    @_told
     def calculate_vm_cloud_properties(self, resources: VmResources) -> dict[str, Any]:
         smallest([_LARGEST], resources)
         ram = -(-resources.ram_mib // _RAM_STEP_MIB) * _RAM_STEP_MIB
         return {"cpu": resources.cpu, "ram": ram, "disk": resources.ephemeral_disk_size_mib}
 
-    @_told
     def get_disks(self, vm_cid: str) -> Sequence[str]:
         return list(self._machines.get(vm_cid).persistent)
 
     # Disks
 
-    @_told
     def create_disk(self, request: DiskRequest) -> str:
         return self._disks.create(request)
 
-    @_told
     def delete_disk(self, cid: str) -> None:
         self._disks.delete(cid)
 
-    @_told
     def has_disk(self, cid: str) -> bool:
         return self._disks.has(cid)
 
-    @_told
     def attach_disk(self, vm_cid: str, disk_cid: str) -> DiskHint:
         return self._disks.attach(vm_cid, disk_cid)
 
-    @_told
     def detach_disk(self, vm_cid: str, disk_cid: str) -> None:
         self._disks.detach(vm_cid, disk_cid)
 
-    @_told
     def resize_disk(self, cid: str, size_mib: int) -> None:
         self._disks.resize(cid, size_mib)
 
-    @_told
     def update_disk(self, cid: str, size_mib: int, cloud_properties: Properties) -> str:
         return self._disks.update(cid, size_mib, cloud_properties)
 
-    @_told
     def set_disk_metadata(self, cid: str, metadata: Mapping[str, str]) -> None:
         self._disks.set_metadata(cid, metadata)
 
-    @_told
     def snapshot_disk(self, cid: str, metadata: Mapping[str, str], token: str) -> str:
         return self._disks.snapshot(cid, metadata, token)
 
-    @_told
     def delete_snapshot(self, cid: str) -> None:
         self._disks.delete_snapshot(cid)
 
     # Looking
 
-    @_told
     def find(self, token: str) -> Sequence[Found]:
         return [*self._machines.found(token), *self._stemcells.find(token), *self._disks.find(token)]
 
-    @_told
     def owned(self) -> Sequence[Found]:
         return [*self._machines.owned(), *self._stemcells.owned(), *self._disks.owned()]
 
