@@ -156,7 +156,7 @@ REHEARSED := $(or $(CLOUDS),local aws azure gcp vsphere)
 
 .PHONY: rehearsal
 rehearsal: setup test-packages | build ## the whole foundation on each cloud's stand-in in turn, and what came out compared: CLOUDS="local aws"
-	@$(SUDO) $(VENV)/bin/caisson portability manifests/foundation.yml $(foreach cloud,$(REHEARSED),--cloud-config manifests/cloud-configs/$(cloud).yml) \
+	@$(SUDO) env CAISSON_OPENSTACK_PACKAGES=$(OPENSTACK) $(VENV)/bin/caisson portability manifests/foundation.yml $(foreach cloud,$(REHEARSED),--cloud-config manifests/cloud-configs/$(cloud).yml) \
 	    -v openstack_net_id=of-the-stand-in --run --release releases --runtime-config manifests/runtime-configs/dns.yml --errand smoke-tests \
 	    --report build/rehearsal.json --tty
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cpis.cloud.sizes import MachineType
+from cpis.contract import Invalid
 from cpis.portable import facts
 
 Tree = dict[str, Any]
@@ -72,11 +73,15 @@ class Room:
 
     def subnets(self) -> Iterator[tuple[str, Tree, Tree]]:
         """(network, subnet, its cloud properties) of all networks but vip ones. A dynamic network without subnets is one itself, in all
-        zones; a subnet has `range` only where the cloud config says one."""
+        zones; a subnet has `range` only where the cloud config says one. Raises Invalid for IPv6."""
         for network in self.tree.get("networks") or ():
             if network.get("type", "manual") == "vip":
                 continue
             for subnet in network.get("subnets") or [network]:
+                if ":" in str(subnet.get("range") or ""):
+                    raise Invalid(
+                        f"the network '{network['name']}' has the range {subnet['range']}: machines of a rehearsal have IPv4 only",
+                        suggestion="Rehearse with a cloud config without IPv6.")
                 yield str(network["name"]), subnet, _properties(subnet)
 
     def zones_of(self, subnet: Mapping[str, Any]) -> list[str]:
@@ -107,9 +112,9 @@ def names(value: object, key: str = "name") -> list[str]:
 
 
 def covering(ranges: Iterable[str]) -> str:
-    """The smallest range that holds all of these, which are of one IP version."""
-    first, *others = (ipaddress.ip_network(text, strict=False) for text in ranges)
-    while not all(other.subnet_of(first) for other in others):  # type: ignore[arg-type]
+    """The smallest range that holds all of these IPv4 ranges."""
+    first, *others = (ipaddress.IPv4Network(text, strict=False) for text in ranges)
+    while not all(other.subnet_of(first) for other in others):
         first = first.supernet()
     return str(first)
 

@@ -31,7 +31,7 @@ def show(ui: Ui, came: Sequence[Came]) -> None:
     if len(tried) > 1:
         where = ", ".join(item.label for item in tried)
         same = _same(tried)
-        ui.block(f"{'The same' if same else 'Not the same'} came out on {where}\n", "good" if same else "bad")
+        ui.block(f"{'The same' if same else 'Not the same'} came out on {where}\n", "good" if same else "bad", kind="ended")
 
 
 def _seconds(value: float) -> str:
@@ -48,9 +48,9 @@ def _ended(ui: Ui, item: Came) -> None:
     else:
         made = ", ".join(f"{count} {kind}" for kind, count in item.made.items())
         between = f"; in between the cloud had {made}" if made else ""
-        ui.block(f"{item.label}: deployed, looked at and deleted, nothing left{between}\n", "good")
+        ui.block(f"{item.label}: deployed, looked at and deleted, nothing left{between}\n", "good", kind="ended")
     for sentence in item.told:
-        ui.block(f"  {sentence}\n")
+        ui.block(f"  {sentence}\n", kind="ended")
 
 
 def _same(tried: Sequence[Came]) -> bool:

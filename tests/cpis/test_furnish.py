@@ -101,6 +101,13 @@ def test_what_moto_does_not_take_names_the_place(cloud: str, tmp_path: Path) -> 
             aws.furnish(Wanted(ranges))
 
 
+def test_ranges_that_bodies_cannot_have_are_told(tmp_path: Path) -> None:
+    tree = shipped("gcp")
+    tree["networks"].append({"name": "six", "subnets": [{"range": "fd00::/64", "azs": ["z1"]}]})
+    with standing_in("gcp", tmp_path) as gcp, pytest.raises(Invalid, match="'six' has the range fd00::/64"):
+        gcp.furnish(Wanted(tree))
+
+
 def test_names_and_ranges() -> None:
     assert names("a") == ["a"]
     assert names([{"name": "a"}, "b", {"pool": "c"}]) == ["a", "b"]

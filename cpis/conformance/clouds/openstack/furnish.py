@@ -60,7 +60,7 @@ def _networks(demo: seed.Api, room: Room) -> list[str]:
         if (wanted, span) not in ranges:
             gateway = {"gateway_ip": subnet["gateway"]} if subnet.get("gateway") else {}
             ranges[wanted, span] = demo("POST", "neutron", "/v2.0/subnets", {"subnet": {
-                "network_id": made[wanted], "name": name, "ip_version": ipaddress.ip_network(span).version, "cidr": span,
+                "network_id": made[wanted], "name": name, "ip_version": 4, "cidr": span,
                 **gateway}})["subnet"]["id"]
         properties["net_id"] = made[wanted]
     return list(ranges.values())
