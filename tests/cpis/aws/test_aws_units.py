@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import functools
 import json
 import subprocess
 import threading
@@ -21,7 +20,7 @@ from cpis.aws.facts import Subnet, is_nitro
 from cpis.aws.hints import hint
 from cpis.aws.launch import Plan, Planner
 from cpis.cloud.schema import Schema
-from cpis.conformance.clouds.aws.parameters import Parameters
+from cpis.conformance.clouds.aws import parameters
 from cpis.contract import DiskHint, Invalid, Login, Network, NotFound, Quota, Unavailable, VmRequest
 
 CONFIG = {"region": "eu-central-1", "access_key_id": "k", "secret_access_key": "s"}
@@ -221,12 +220,7 @@ def test_the_service_knows_all_parameters(properties: dict[str, Any], ip: str) -
     found = plan(properties, {"encrypted": True}, networks=(network(ip=ip),))
     market = found.market() if found.is_spot else {}
     assert not set(market) & set(found.params)
-    _parameters().check("RunInstances", {**found.params, **market, "ClientToken": "vm-1"})
-
-
-@functools.cache
-def _parameters() -> Parameters:
-    return Parameters()
+    parameters.check("ec2", "RunInstances", {**found.params, **market, "ClientToken": "vm-1"})
 
 
 def test_the_shape_does_not_depend_on_tags() -> None:

@@ -31,7 +31,6 @@ def main(latency: float) -> None:
     refusals = importlib.import_module("moto.core.exceptions")
     serving = importlib.import_module("werkzeug.serving")
     werkzeug = importlib.import_module("werkzeug.exceptions")
-    from cpis.conformance.clouds.aws.parameters import Parameters
     from cpis.conformance.clouds.aws.rules import Refusal, World
     from cpis.conformance.clouds.aws.seeds import first, wanted
     from cpis.conformance.clouds.aws.service import Service
@@ -54,7 +53,7 @@ def main(latency: float) -> None:
         world.ec2, world.elb = backend("ec2", plan["region"]), backend("elb", plan["region"])
         return made
 
-    service = Service(application, world, checker, Parameters(), furnish, latency)
+    service = Service(application, world, checker, furnish, latency)
     quiet = type("Quiet", (serving.WSGIRequestHandler,), {"log_request": lambda self, *rest: None, "protocol_version": "HTTP/1.1"})
     server = serving.make_server("127.0.0.1", 0, service, threaded=True, request_handler=quiet)
     server.daemon_threads = True

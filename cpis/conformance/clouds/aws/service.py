@@ -19,8 +19,7 @@ from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
-from cpis.conformance.clouds.aws import rules
-from cpis.conformance.clouds.aws.parameters import Parameters
+from cpis.conformance.clouds.aws import parameters, rules
 from cpis.conformance.clouds.aws.rules import Params, Refusal
 from cpis.conformance.clouds.aws.signatures import Checker
 
@@ -61,10 +60,9 @@ class Service:
     """A WSGI application. `settings` and `scripts` are changed by `POST /stand-in/settings` and `/stand-in/scripts` with JSON, and
     furnished by `/stand-in/furnish` (`seeds.wanted`)."""
 
-    def __init__(self, moto: Application, world: rules.World, checker: Checker, parameters: Parameters,
+    def __init__(self, moto: Application, world: rules.World, checker: Checker,
                  furnish: Callable[[Mapping[str, Any]], dict[str, Any]], latency: float = 0.0) -> None:
         self._moto = moto
-        self._parameters = parameters
         self._world = world
         self._checker = checker
         self._furnish = furnish
@@ -133,9 +131,12 @@ class Service:
             if "/servicequotas/" in authorization:
                 return _json({"Quota": {"QuotaName": "Running On-Demand instances", "Value": self._world.settings.get("vcpus", 640.0)}})
             if "/elasticloadbalancing/" in authorization:
+                parameters.check("elb" if params.get("Version") == parameters.model("elb").api_version else "elbv2", action, params)
                 # The service takes any path, and Libcloud puts the version there; moto knows the root only.
                 rules.classic_balancer(self._world, params)
                 environ = {**environ, "PATH_INFO": "/", "REQUEST_URI": "/", "RAW_URI": "/"}
+            if "/sts/" in authorization:
+                parameters.check("sts", action, params)
             answer = self._ec2(environ, action, params) if is_ec2 else self._pass(environ)
             if action == "AssumeRole":
                 self._checker.learn(answer.body.decode())
@@ -152,7 +153,7 @@ class Service:
         return None
 
     def _ec2(self, environ: Environ, action: str, params: Params) -> Answer:
-        self._parameters.check(action, params)
+        parameters.check("ec2", action, params)
         if action in self._world.settings.get("denied", ()):
             raise Refusal("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
         with self._lock:
