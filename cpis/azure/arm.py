@@ -2,8 +2,7 @@
 
 Requests are raw ones on the connection of Libcloud's driver, with versions of the interface of our own choice, because nothing in Libcloud
 3.9.1's `AzureNodeDriver` waits for an operation: its methods answer at 201 and throw away the headers that say where to look (CPI contract,
-section 7.2). Where a method of the driver does all that is needed in one request that is over when it answers, it is used
-(`ex_get_volume`, `ex_list_image_versions`, `ex_check_ip_address_availability`).
+section 7.2), and because each of its methods speaks a version of its own, some of 2015, which Azure's own libraries no longer know.
 """
 
 from __future__ import annotations
@@ -167,6 +166,15 @@ class Arm:
     def _below(self, path: str) -> str:
         """The path without that of our endpoint, which the connection puts in front again."""
         return path.removeprefix(urlsplit(self.settings.place.arm).path.rstrip("/"))
+
+    def whole(self, path: str, what: str) -> list[Tree]:
+        """The items of a list that has no pages and is nothing but a list, as those of the market's images."""
+        def action(driver: Driver) -> list[Tree]:
+            response = driver.line.request(path, params={"api-version": self.settings.version(path)})
+            if not isinstance(response.object, list) or not all(isinstance(item, dict) for item in response.object):
+                raise MalformedResponseError("not a list of objects", body=response.body, driver=None)
+            return response.object
+        return self.call(what, action, family="list")
 
     def finished(self, answer: Answer, path: str, what: str, *, deadline: float = 900.0, gone: bool = False) -> Answer:
         """Wait for what a request began. Raises the operation's error, Unavailable after `deadline` seconds.

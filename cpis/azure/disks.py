@@ -87,14 +87,7 @@ class Disks:
 
     def find(self, cid: str) -> Tree | None:
         ref = self.ref(cid)
-        if self._settings.stack:  # Libcloud's version of the interface is newer than any of these
-            return self._arm.find(self.path(ref), f"disk {ref.name}")
-        try:
-            volume = self._arm.call(f"disk {ref.name}", lambda driver: driver.ex_get_volume(self.path(ref)))
-        except NotFound:
-            return None
-        found: Tree = volume.extra
-        return found
+        return self._arm.find(self.path(ref), f"disk {ref.name}")
 
     def get(self, cid: str) -> Tree:
         """Raises NotFound."""

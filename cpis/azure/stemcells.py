@@ -64,14 +64,11 @@ class Stemcells:
                 raise Invalid(f"'{part}' is no part of an image's name")
         location = self._disks.location()
         urn = f"{publisher}:{offer}:{sku}"
-        base = f"/Subscriptions/{self._settings.subscription}/Providers/Microsoft.Compute/Locations/{location}/Publishers/{publisher}"
-        path = f"{base}/ArtifactTypes/VMImage/Offers/{offer}/Skus/{sku}"
-
-        def versions(driver: Driver) -> list[str]:
-            return [str(name) for _, name in driver.ex_list_image_versions(path)]
+        base = f"/subscriptions/{self._settings.subscription}/providers/Microsoft.Compute/locations/{location}/publishers/{publisher}"
+        path = f"{base}/artifacttypes/vmimage/offers/{offer}/skus/{sku}/versions"
         known: list[str] | None = None
         try:
-            known = self._arm.call(f"versions of the image {urn}", versions, family="list")
+            known = [str(item["name"]) for item in self._arm.whole(path, f"versions of the image {urn}")]
         except (NotFound, NotSupported, Denied) as error:
             if isinstance(error, NotFound) and "artifact" in error.message.lower():
                 raise NotFound(f"there is no image {urn} in {location}", resource=urn, kind="stemcell", code=error.code,
