@@ -122,13 +122,16 @@ class Compute:
 
     # Changing
 
-    def run(self, method: str, path: str, body: Any = None, *, seconds: float = OPERATION_SECONDS) -> None:
+    def run(self, method: str, path: str, body: Any = None, *, seconds: float = OPERATION_SECONDS, once: bool = True) -> None:
         """Change something and wait until it has happened. Busy resources are waited for. Raises the operation's error."""
-        self.wait(self.start(method, path, body), f"{method} {path}", seconds=seconds)
+        self.wait(self.start(method, path, body, once=once), f"{method} {path}", seconds=seconds)
 
-    def start(self, method: str, path: str, body: Any = None) -> Body:
-        """Send a change; answers its operation. It may be sent again and again: `requestId` makes it one change. (Libcloud sends none.)"""
-        params = {"requestId": request_id()}
+    def start(self, method: str, path: str, body: Any = None, *, once: bool = True) -> Body:
+        """Send a change; answers its operation. It may be sent again and again: `requestId` makes it one change. (Libcloud sends none.)
+
+        `once` False is for methods that take no `requestId`, and are harmless a second time for another reason.
+        """
+        params = {"requestId": request_id()} if once else {}
         return self.call(
             f"{method} {path}", lambda: self._request(method, path, params, body), family="mutating")
 
@@ -171,7 +174,8 @@ class Compute:
                 break
             body = {"labels": wanted, "labelFingerprint": resource.get("labelFingerprint") or ""}
             try:
-                self.run("POST", f"{path}/setLabels", body)
+                # The fingerprint keeps it from happening twice; a `requestId` is refused for snapshots.
+                self.run("POST", f"{path}/setLabels", body, once=False)
                 break
             except Conflict as error:
                 if error.code != STALE or not left:

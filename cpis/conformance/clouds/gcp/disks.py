@@ -9,7 +9,7 @@ from typing import Any
 
 from cpis.conformance.clouds.gcp import checks
 from cpis.conformance.clouds.gcp.checks import invalid
-from cpis.conformance.clouds.gcp.world import Body, Operation, Refused, World, now_text
+from cpis.conformance.clouds.gcp.world import Body, Operation, Refused, World
 
 
 def insert(world: World, zone: str, body: Body, source_image: str) -> Operation:
@@ -88,7 +88,7 @@ def image(world: World, body: Body) -> Operation:
         "description": body.get("description", ""), "guestOsFeatures": body.get("guestOsFeatures") or []})
 
     def effect() -> None:
-        made.update(status="READY", lastChanged=now_text())
+        made.update(status="READY")
 
     return world.operate("insert", path, effect, lambda: world.remove(path))
 

@@ -26,6 +26,8 @@ from cpis.conformance.clouds.gcp.world import Body, Failed, Refused, World, not_
 
 EMAIL = "director@fake-project.iam.gserviceaccount.com"
 _LONGEST_WAIT_SECONDS = 120.0
+# Methods that take no `requestId`, by the API's discovery document.
+_UNNAMED = re.compile(r"global/(?:snapshots|images)/[^/]+/setLabels")
 _WAIT = re.compile(r"((?:zones/[^/]+|regions/[^/]+|global)/operations/([^/]+))/wait")
 
 
@@ -156,6 +158,10 @@ class Cloud:
             return _public(routes.read(self.world, path, query))
         if method not in ("POST", "DELETE"):
             raise Refused(405, "methodNotAllowed", "Method not allowed")
+        if "requestId" in query and _UNNAMED.fullmatch(path):
+            raise Refused(
+                400, "invalid", 'Invalid JSON payload received. Unknown name "requestId": Cannot bind query parameter. '
+                "Field 'requestId' could not be found in request message.")
         shape = json.dumps([method, path, body, sorted(item for item in query.items() if item[0] != "requestId")], sort_keys=True)
 
         def start() -> Any:
