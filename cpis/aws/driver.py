@@ -42,6 +42,11 @@ from cpis.contract import Unavailable
 TIMEOUT_SECONDS = 60
 _FORM = "application/x-www-form-urlencoded; charset=utf-8"
 Tree = dict[str, Any]
+# Of a partition's endpoints, by how its regions begin: those of IPv4, and those of both families. Source: `endpoints.json` of AWS's SDK.
+_SUFFIXES = {
+    "cn-": ("amazonaws.com.cn", "api.amazonwebservices.com.cn"), "eusc-": ("amazonaws.eu", "api.amazonwebservices.eu"),
+    "": ("amazonaws.com", "api.aws"),
+}
 
 
 class _QueryResponse(EC2Response):
@@ -142,12 +147,12 @@ class Place:
         given = self._config.get({"elasticloadbalancing": "elb"}.get(service, service) + "_endpoint")
         if given:
             return str(given) if "://" in str(given) else f"https://{given}"
-        suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        suffix, both = next((found for start, found in _SUFFIXES.items() if self.region.startswith(start)))
         if self._config.get("dualstack"):
             if service == "s3":
                 return f"https://s3.dualstack.{self.region}.{suffix}"
             if service in ("ec2", "elasticloadbalancing"):
-                return f"https://{service}.{self.region}.{'api.amazonwebservices.com.cn' if suffix.endswith('cn') else 'api.aws'}"
+                return f"https://{service}.{self.region}.{both}"
         return f"https://{service}.{self.region}.{suffix}"
 
     def connection(self, kind: type) -> Any:

@@ -12,7 +12,7 @@ from cpis.contract import Invalid
 # Those that Libcloud's table ends before. Source: "Regions and Zones" in the EC2 user guide.
 _NEWER = (
     "ap-east-2", "ap-south-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "ca-west-1",
-    "eu-central-2", "eu-south-2", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "us-gov-east-1",
+    "eu-central-2", "eu-south-2", "eusc-de-east-1", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "us-gov-east-1",
 )
 _FORM = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
 
