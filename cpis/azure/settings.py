@@ -17,20 +17,23 @@ STACK = "AzureStack"
 _NAMES = ("AzureCloud", "AzureChinaCloud", "AzureUSGovernment", "AzureGermanCloud", STACK)
 _LOGINS = {"AzureAD": "default", "AzureChinaCloudAD": "AzureChinaCloud"}
 
-# Namespace and type, in lower case; types below another's names have the version of their parent.
+# Namespace and type, in lower case; types below another's names have the version of their parent. What has no provider is a matter of
+# Resource Manager itself (""), and the subscription one of its own.
 _VERSIONS = {
     "microsoft.compute/virtualmachines": "2024-07-01", "microsoft.compute/availabilitysets": "2024-07-01",
     "microsoft.compute/images": "2024-07-01", "microsoft.compute/disks": "2023-10-02", "microsoft.compute/snapshots": "2023-10-02",
     "microsoft.compute/diskencryptionsets": "2023-10-02", "microsoft.compute/galleries": "2023-07-03",
     "microsoft.compute/capacityreservationgroups": "2024-07-01", "microsoft.compute/locations": "2024-07-01",
     "microsoft.compute/skus": "2021-07-01", "microsoft.managedidentity/userassignedidentities": "2023-01-31",
-    "microsoft.authorization/permissions": "2022-04-01", "microsoft.network": "2024-05-01", "": "2021-04-01",
+    "microsoft.authorization/permissions": "2022-04-01", "microsoft.network": "2024-05-01", "subscriptions": "2022-12-01",
+    "": "2021-04-01",
 }
 # The profile 2020-09-01-hybrid, which is the newest that an Azure Stack Hub speaks.
 _STACK_VERSIONS = {
     "microsoft.compute": "2020-06-01", "microsoft.compute/disks": "2019-07-01", "microsoft.compute/snapshots": "2019-07-01",
+    "microsoft.compute/diskencryptionsets": "2019-07-01",
     "microsoft.compute/skus": "2019-04-01", "microsoft.authorization/permissions": "2015-07-01", "microsoft.network": "2018-11-01",
-    "": "2019-10-01",
+    "subscriptions": "2016-06-01", "": "2019-10-01",
 }
 
 
@@ -104,7 +107,7 @@ class Settings:
     def version(self, path: str) -> str:
         """The version of the interface for a path."""
         parts = path.lower().split("?")[0].strip("/").split("/")
-        kind = ""
+        kind = "subscriptions" if parts[0] == "subscriptions" and len(parts) == 2 else ""
         if "providers" in parts:
             at = len(parts) - 1 - parts[::-1].index("providers")
             kind = "/".join(parts[at + 1:at + 3])

@@ -104,6 +104,8 @@ def test_all_keys_of_the_reference_are_known() -> None:
     ("/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/g/images/i/versions/1.0.0", "2023-07-03"),
     ("/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkInterfaces/n", "2024-05-01"),
     ("/subscriptions/s/resources", "2021-04-01"),
+    ("/subscriptions/s/resourceGroups/g", "2021-04-01"),
+    ("/subscriptions/s", "2022-12-01"),
 ])
 def test_each_path_has_its_version(path: str, version: str) -> None:
     assert settings().version(path) == version

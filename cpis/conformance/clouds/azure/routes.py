@@ -64,8 +64,8 @@ class Routes:
                          for item in listed], None
         if lower[2:4] == ["providers", "microsoft.compute"] and lower[4:] == ["skus"]:
             return 200, compute.skus(store, self._location), None
-        if lower[4:5] == ["operations"] and len(parts) == 6 and parts[5] in store.operations:
-            operation = store.operations[parts[5]]
+        if lower[4:5] == ["locations"] and lower[6:7] == ["operations"] and len(parts) == 8 and parts[7] in store.operations:
+            operation = store.operations[parts[7]]
             answer: Tree = {"name": operation.id, "status": operation.status}
             answer.update({"error": operation.error} if operation.error else {})
             answer.update({"properties": {"output": operation.output}} if operation.output else {})

@@ -52,6 +52,7 @@ class Arm:
     def __init__(self, store: Store, location: str, tenant: str, secrets: Mapping[str, str], pages: Pages | None = None) -> None:
         self.store = store
         self.blobs = PageBlobs()
+        self.location = location
         self.routes = Routes(store, pages or self.blobs, location)
         self.log: list[tuple[str, str]] = []
         self.token_requests: list[Tree] = []
@@ -177,8 +178,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         status, tree, operation = answer
         headers: dict[str, str] = {}
         if operation is not None:
-            base = f"http://{self.headers.get('Host')}/subscriptions/{self.cloud.store.subscription}/providers/Microsoft.Compute/operations"
-            headers["Azure-AsyncOperation"] = f"{base}/{operation.id}?api-version=2024-07-01"
+            compute = f"/subscriptions/{self.cloud.store.subscription}/providers/Microsoft.Compute/locations/{self.cloud.location}"
+            headers["Azure-AsyncOperation"] = (
+                f"http://{self.headers.get('Host')}{compute}/operations/{operation.id}?api-version=2024-07-01")
             if self.cloud.store.switches.retry_after is not None:
                 headers["Retry-After"] = str(self.cloud.store.switches.retry_after)
         if isinstance(tree, dict) and list(tree) == ["plain"]:
