@@ -42,7 +42,7 @@ from cpis.contract import Unavailable
 TIMEOUT_SECONDS = 60
 _FORM = "application/x-www-form-urlencoded; charset=utf-8"
 Tree = dict[str, Any]
-# Of a partition's endpoints, by how its regions begin: those of IPv4, and those of both families. Source: `endpoints.json` of AWS's SDK.
+# Of a partition's endpoints, by how its regions begin: those of IPv4, and those of both families. Source: the endpoints of AWS's SDK.
 _SUFFIXES = {
     "cn-": ("amazonaws.com.cn", "api.amazonwebservices.com.cn"), "eusc-": ("amazonaws.eu", "api.amazonwebservices.eu"),
     "": ("amazonaws.com", "api.aws"),

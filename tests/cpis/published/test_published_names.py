@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import judge_azure
 import pytest
+from botocore.endpoint_provider import EndpointProvider
+from botocore.loaders import create_loader
 from judge_google import google
 
 from cpis.aws.driver import Place
@@ -73,22 +76,31 @@ def test_permissions_of_gcp() -> None:
 
 # Regions of AWS
 
-def _partitions() -> list[tuple[str, str]]:
-    import botocore
-    tree = json.loads((Path(botocore.__file__).parent / "data" / "endpoints.json").read_text())
-    return [(part["partition"], region) for part in tree["partitions"] for region in part["regions"] if "-iso" not in part["partition"]]
+_SERVICES = {"ec2": "ec2", "elasticloadbalancing": "elb", "s3": "s3", "sts": "sts", "servicequotas": "service-quotas"}
 
 
-@pytest.mark.parametrize(("partition", "region"), _partitions())
-@pytest.mark.parametrize("dualstack", [False, True])
-def test_each_region_is_known_and_has_its_endpoints(partition: str, region: str, dualstack: bool) -> None:
+@functools.cache
+def _loader() -> Any:
+    return create_loader()
+
+
+@functools.cache
+def _endpoints(service: str) -> EndpointProvider:
+    return EndpointProvider(_loader().load_service_model(_SERVICES[service], "endpoint-rule-set-1"), _loader().load_data("partitions"))
+
+
+def _regions() -> list[str]:
     """All but those of the isolated partitions, which nobody reaches from outside."""
-    from botocore.loaders import create_loader
-    from botocore.regions import EndpointResolver
+    partitions = _loader().load_data("endpoints")["partitions"]
+    return [region for partition in partitions for region in partition["regions"] if "-iso" not in partition["partition"]]
+
+
+@pytest.mark.parametrize("region", _regions())
+def test_each_region_is_known_and_has_its_endpoints(region: str) -> None:
     check_region(region, has_endpoint=False)
-    resolver = EndpointResolver(create_loader().load_data("endpoints"))
-    place = Place({"region": region, "dualstack": dualstack})
-    for service in ("ec2", "elasticloadbalancing", "s3", "sts", "servicequotas"):
-        both = dualstack and service in ("ec2", "elasticloadbalancing", "s3")
-        told = resolver.construct_endpoint(service, region, partition_name=partition, use_dualstack_endpoint=both)
-        assert place.url(service) == f"https://{told['hostname']}", service
+    for dualstack in (False, True):
+        place = Place({"region": region, "dualstack": dualstack})
+        for service in _SERVICES:
+            both = dualstack and service in ("ec2", "elasticloadbalancing", "s3")
+            told = _endpoints(service).resolve_endpoint(Region=region, UseDualStack=both, UseFIPS=False)
+            assert place.url(service) == told.url, service
