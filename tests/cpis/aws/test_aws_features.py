@@ -249,6 +249,19 @@ def test_machines_are_reached_from_outside(aws: AwsStandIn, bench: Bench, sdk: A
     cpi.close()
 
 
+def test_disks_of_the_host_are_there_by_the_type(bench: Bench) -> None:
+    with pytest.raises(Invalid, match=r"t3\.small have no disks of their own"):
+        made(bench, raw_instance_storage=True)
+
+
+def test_a_machine_that_somebody_stopped_is_started(bench: Bench, sdk: Any) -> None:
+    """A reboot of what does not run would do nothing."""
+    vm = bench.vm(0)
+    sdk("ec2").stop_instances(InstanceIds=[vm.cid])
+    bench.cpi.reboot_vm(vm.cid)
+    assert look(sdk, vm)["State"]["Name"] == "running"
+
+
 # Disks
 
 def test_kinds_of_disks(bench: Bench, sdk: Any) -> None:

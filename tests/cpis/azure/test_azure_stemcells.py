@@ -19,7 +19,7 @@ from cpis.conformance.clouds.azure import AzureStandIn, Fault
 from cpis.conformance.clouds.azure.azurite import Azurite
 from cpis.conformance.faults import Time
 from cpis.conformance.standin import Skipped
-from cpis.contract import Conflict, CpiError, Denied, Invalid, NotFound, Unavailable, VmRequest
+from cpis.contract import Conflict, CpiError, Denied, Invalid, NotFound, Unavailable, Uses, VmRequest
 
 pytestmark = pytest.mark.walk
 
@@ -134,6 +134,7 @@ def test_image_arrives_whole(
     site = azure.site()
     cpi.create_vm(VmRequest("vm-1", "a", cid, {"instance_type": "Standard_B2s"}, site.networks(0), site.login))
     assert cpi.find("stemcell-1")[0].cid == cid
+    assert [check.ok for check in cpi.checks(Uses(stemcell_cids=(cid,))) if check.kind == "image"] == [True]
     cpi.delete_stemcell(cid)
     cpi.delete_stemcell(cid)
     assert not [kind for kind, _ in azure.resources() if kind == "images"]

@@ -13,13 +13,20 @@ from exchange_runs import exchanges, shown
 
 pytestmark = [pytest.mark.walk, pytest.mark.timeout(600)]
 
+_TESTS = [f"tests/cpis/aws/test_aws_{name}.py" for name in ("conformance", "features", "manual", "orphans")]
+# Of the suite the cases with requests of their own; moto is slow.
+_CASES = ("detaches", "reboot", "calculates_a_machine", "another_zone", "address_conflict")
+_CHOSEN = f"not keeps_the_contract or {' or '.join(_CASES)}"
+# A look or a change again, after a fault; the same is sent without one, too.
+_AGAIN = re.compile(
+    r"cpis/aws/disks\.py:\d+ self\._api\.(?:do\('DeleteVolume'|pages\('DescribeVolumes', 'volumeSet', filters\(\*\*\{f'tag:\{TOKEN).*")
 # What moto answers otherwise than the service, beside what the stand-in makes good.
 _MOTO = re.compile(
     r".*(?:rootDeviceType: 'standard'|inferenceAcceleratorInfo.accelerators: 'member'|supportedFeatures\[\d+\]: 'metal-compatibility') .*")
 
 
 def test_aws_knows_what_is_sent_and_answered(tmp_path: Path) -> None:
-    found = exchanges("aws", tmp_path, "tests/cpis/aws", "--ignore=tests/cpis/aws/test_aws_faults.py")
+    found = exchanges("aws", tmp_path, *_TESTS, "-k", _CHOSEN)
     complaints = dict[str, Exchange]()
     for exchange in found:
         told = exchange.url, exchange.headers, exchange.body
@@ -27,4 +34,5 @@ def test_aws_knows_what_is_sent_and_answered(tmp_path: Path) -> None:
         if exchange.status == 200:
             complaints |= {text: exchange for text in judge_aws.answer(*told, exchange.answer) if not _MOTO.fullmatch(text)}
     assert not complaints, shown(complaints)
-    assert not (left := unsent("aws", (site for exchange in found for site in exchange.sites))), "no test sends:\n" + "\n".join(left)
+    left = [call for call in unsent("aws", (site for exchange in found for site in exchange.sites)) if not _AGAIN.fullmatch(call)]
+    assert not left, "no test sends:\n" + "\n".join(left)
