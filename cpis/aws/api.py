@@ -82,7 +82,7 @@ class Api:
         self, action: str, method: Callable[[Ec2], object], *, also: Callable[[CpiError], bool] | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        """A method of Libcloud's driver that is one request; `action` names it. Its answer depends on namespaces and is not looked at."""
+        """A method of Libcloud's driver that is one request; `action` names it; what it returns depends on namespaces."""
         self.call(action, lambda: method(self._drivers.get()), family=_family(action), also=also, patience=patience)
 
     def pages(self, action: str, name: str, params: Mapping[str, Any] | None = None) -> list[Tree]:

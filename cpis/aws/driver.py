@@ -52,6 +52,15 @@ _SUFFIXES = {
 class _QueryResponse(EC2Response):
     """The answer of a query service, of whatever namespace."""
 
+    def parse_body(self) -> Any:
+        """Raises Unavailable for what is no answer, also where the method of Libcloud would not look at it: a page of a proxy may be
+        well-formed, and would else say that a thing is done, or that there is none."""
+        element = super().parse_body()
+        name = _name(element)
+        if not name.removesuffix("Response") or not name.endswith("Response"):
+            raise Unavailable(f"this is no answer of AWS: it begins with {f'<{name}>' if name else repr(element[:20])}", code=MALFORMED)
+        return element
+
     def parse_error(self) -> str:
         raise ServiceError(int(self.status), **_error_parts(self))
 
@@ -295,12 +304,16 @@ def tree(element: Any, action: str) -> Tree:
 
     Libcloud's own `_to_node` and so on leave out what is needed here: reasons of states, subnets of interfaces, several attachments.
     """
-    name = str(getattr(element, "tag", "")).rpartition("}")[2]
+    name = _name(element)
     read = _read(element) if name == f"{action}Response" else ""
     if not isinstance(read, dict):
-        # A page of a proxy may be well-formed, and would else say that nothing is there.
         raise Unavailable(f"{action}: this is no answer of AWS: it begins with <{name}>", code=MALFORMED)
     return read
+
+
+def _name(element: Any) -> str:
+    """Of an element, without its namespace."""
+    return str(getattr(element, "tag", "")).rpartition("}")[2]
 
 
 def _read(element: ET.Element) -> Any:

@@ -164,6 +164,14 @@ def test_answers_that_are_no_answers(aws: AwsStandIn, bench: Bench, body: str, s
     assert bench.cpi.has_vm("i-0123456789abcdef0") is False
 
 
+@pytest.mark.parametrize("body", ["<html><title>Sign in</title></html>", " ", ""])
+def test_a_deletion_that_a_proxy_answered_is_made_again(aws: AwsStandIn, bench: Bench, body: str) -> None:
+    cid = bench.disk()
+    aws.script({"action": "DeleteVolume", "body": body, "code": "", "status": 200, "times": 1})
+    bench.cpi.delete_disk(cid)
+    assert not bench.cpi.has_disk(cid)
+
+
 @pytest.mark.parametrize("inside", ["", "<instancesSet><item><x>1</x></item></instancesSet>"])
 def test_answers_with_fields_missing(aws: AwsStandIn, bench: Bench, inside: str) -> None:
     body = f"<RunInstancesResponse>{inside}</RunInstancesResponse>"
