@@ -27,7 +27,8 @@ def text(tree: Tree, key: str) -> str:
 
 def texts(tree: Tree, key: str) -> dict[str, str]:
     """A hash of texts that may be missing or null."""
-    return {} if tree.get(key) is None else {str(name): str(value) for name, value in take(tree, key, dict).items()}
+    found = {} if tree.get(key) is None else take(tree, key, dict)
+    return {str(name): take(found, name, str) for name in found}
 
 
 def moment(tree: Tree, *keys: str) -> float | None:
