@@ -8,6 +8,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+_ATTACHED = "os-extended-volumes:volumes_attached"
 Kind = TypeVar("Kind")
 Tree = Mapping[str, Any]
 
@@ -56,9 +57,9 @@ class Server:
 
     @classmethod
     def read(cls, tree: Tree) -> Server:
+        attached = take(tree, _ATTACHED, list) if _ATTACHED in tree else []
         volumes = tuple(
-            (take(item, "id", str), bool(item.get("delete_on_termination")))
-            for item in tree.get("os-extended-volumes:volumes_attached") or [])
+            (take(item, "id", str), "delete_on_termination" in item and take(item, "delete_on_termination", bool)) for item in attached)
         fault = tree.get("fault")
         return cls(
             take(tree, "id", str), text(tree, "name"), take(tree, "status", str), text(tree, "OS-EXT-STS:task_state"),
