@@ -272,6 +272,15 @@ def test_kinds_of_disks(bench: Bench, sdk: Any) -> None:
     assert (volume["AvailabilityZone"], tags(volume)["tier"]) == (f"{REGION}b", "gold")
 
 
+def test_a_change_is_read_in_any_namespace(aws: AwsStandIn, bench: Bench, sdk: Any) -> None:
+    """Stand-ins have another than the service; Libcloud's method finds nothing in it."""
+    disk = bench.disk()
+    body = '<ModifyVolumeResponse xmlns="urn:another"><volumeModification/></ModifyVolumeResponse>'
+    aws.script({"action": "ModifyVolume", "status": 200, "body": body, "when": "after"})
+    bench.cpi.resize_disk(disk, 4 * 1024)
+    assert sdk("ec2").describe_volumes(VolumeIds=[disk])["Volumes"][0]["Size"] == 4
+
+
 def test_a_disk_is_changed_in_place(bench: Bench, sdk: Any) -> None:
     """Row 14: nothing is doubled, since nothing is copied; what cannot be changed in place is left to the director."""
     disk = bench.disk()

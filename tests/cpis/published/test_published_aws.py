@@ -22,7 +22,8 @@ _AGAIN = re.compile(
     r"cpis/aws/disks\.py:\d+ self\._api\.(?:do\('DeleteVolume'|pages\('DescribeVolumes', 'volumeSet', filters\(\*\*\{f'tag:\{TOKEN).*")
 # What moto answers otherwise than the service, beside what the stand-in makes good.
 _MOTO = re.compile(
-    r".*(?:rootDeviceType: 'standard'|inferenceAcceleratorInfo.accelerators: 'member'|supportedFeatures\[\d+\]: 'metal-compatibility') .*")
+    r".*(?:rootDeviceType: 'standard'|inferenceAcceleratorInfo.accelerators: 'member'|supportedFeatures\[\d+\]: 'metal-compatibility'"
+    r"|ipv6CidrBlockState.state: '\{'State': 'associated'\}') .*")
 
 
 def test_aws_knows_what_is_sent_and_answered(tmp_path: Path) -> None:
