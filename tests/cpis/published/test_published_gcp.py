@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.walk, pytest.mark.timeout(600)]
 # The parts of a resumable upload go to the address that its beginning answered.
 _ELSEWHERE = re.compile(r"PUT /upload/.*")
 # Signing in is the matter of google-auth, and of addresses that a configuration names.
-_SIGNING_IN = "cpis/gcp/endpoint.py:"
+_SIGNING_IN = ("cpis/gcp/credentials.py:", "cpis/gcp/endpoint.py:")
 # Tests whose requests or answers are wrong on purpose.
 _WRONG_REQUESTS = ("test_what_the_cloud_refuses_leaves_nothing", "test_an_error_does_not_leave_its_page_to_the_next_request")
 _WRONG_ANSWERS = ("another_form", "test_nothing_follows_a_failed_beginning")
