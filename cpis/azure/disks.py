@@ -355,10 +355,11 @@ def _lun_of(machine: Mapping[str, Any], path: str) -> int | None:
 
 
 def _persistent(machine: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The entries of a machine's data disks that outlive it."""
+    """The entries of a machine's data disks that outlive it; blobs of storage accounts are none of ours. Raises KeyError, TypeError,
+    IndexError for an entry that does not say whose it is."""
     own = ephemeral_name(str(machine["name"])).lower()
     disks = machine["properties"]["storageProfile"].get("dataDisks") or []
-    return [item for item in disks if (item.get("managedDisk") or {}).get("id") and split(str(item["managedDisk"]["id"]))[1] != own]
+    return [item for item in disks if not item.get("vhd") and split(str(item["managedDisk"]["id"]))[1] != own]
 
 
 def _free_lun(disks: Sequence[Mapping[str, Any]], vm: str) -> int:

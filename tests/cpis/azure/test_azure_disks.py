@@ -91,6 +91,17 @@ def test_ids_have_no_case(azure: AzureStandIn, cpi: AzureCpi, vm: Vm) -> None:
         cpi.delete_disk(disk)
 
 
+@pytest.mark.parametrize("spoiled", [{}, {"managedDisk": None}, {"managedDisk": {}}, {"managedDisk": {"id": None}}])
+def test_a_disk_without_its_id_is_no_missing_disk(azure: AzureStandIn, cpi: AzureCpi, vm: Vm, spoiled: dict[str, Any]) -> None:
+    cpi.attach_disk(vm.cid, cpi.create_disk(DiskRequest("disk-1", 1024, vm_cid=vm.cid)))
+    disks = azure.store.get(f"{DISKS.rsplit('/', 1)[0]}/virtualMachines/vm-1")["properties"]["storageProfile"]["dataDisks"]
+    disks[0] = {"lun": 1, **spoiled}
+    with pytest.raises(Unavailable):
+        cpi.get_disks(vm.cid)
+    disks[0] = {"lun": 1, "vhd": {"uri": "https://of.another/vhds/disk.vhd"}}
+    assert list(cpi.get_disks(vm.cid)) == []
+
+
 def test_attaches_of_two_directors_both_land(azure: AzureStandIn, cpi: AzureCpi, clock: Time, vm: Vm) -> None:
     """Row 35, with two processes: neither has the other's lock, and both take the same number first."""
     other = AzureCpi(azure.config, clock=clock.clock, sleep=clock.sleep)
