@@ -50,7 +50,7 @@ def of_cloud(name: str, workdir: Path, *, faults: bool, every: int | None) -> Re
 
     def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
-        print(f"  {outcome.case.name}: {outcome.verdict} {outcome.detail or outcome.skipped}".rstrip(), file=sys.stderr, flush=True)
+        _say(f"{outcome.case.name}: {outcome.verdict} {outcome.detail or outcome.skipped}")
 
     played_by = ""
     try:
@@ -77,13 +77,28 @@ def try_faults(
         cpi = registry.load(stand_in.cpi_type, config, clock=time.clock, sleep=time.sleep)
         target = Target(cpi, stand_in.site(), proxy, forms(stand_in.cpi_type, time.clock()), stand_in.resources)
         with contextlib.closing(cpi):
-            return (suite or run)(target, report=_tell_trial, every=every or _EVERY.get(stand_in.cpi_type, _USUALLY_EVERY))
+            return (suite or run)(target, report=_Progress().tell, every=every or _EVERY.get(stand_in.cpi_type, _USUALLY_EVERY))
 
 
-def _tell_trial(trial: Trial) -> None:
-    if trial.wrong or trial.leaked:
-        place = f"{trial.operation}, request {trial.number} ({trial.request}), {trial.fault}"
-        print(f"  {place}: {trial.ended}; {trial.wrong} {' '.join(trial.leaked)}".rstrip(), file=sys.stderr, flush=True)
+class _Progress:
+    """Tells how many trials there were of each operation, once the next one begins, and at once what ended wrong."""
+
+    def __init__(self) -> None:
+        self._operation, self._tried = "", 0
+
+    def tell(self, trial: Trial) -> None:
+        if trial.operation != self._operation:
+            if self._tried:
+                _say(f"{self._operation}: {self._tried} faults tried")
+            self._operation, self._tried = trial.operation, 0
+        self._tried += 1
+        if trial.wrong or trial.leaked:
+            place = f"{trial.operation}, request {trial.number} ({trial.request}), {trial.fault}"
+            _say(f"{place}: {trial.ended}; {trial.wrong} {' '.join(trial.leaked)}")
+
+
+def _say(line: str) -> None:
+    print(f"  {line}".rstrip(), file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
