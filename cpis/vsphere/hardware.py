@@ -41,18 +41,17 @@ def nics(devices: Iterable[Any]) -> list[Any]:
 
 def persistent(devices: Iterable[Any], known: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The persistent disks by CID: `known` names those whose files vCenter has renamed (CIDs by the disks' own ids). Raises Unavailable
-    when an answer does not tell the file of each: one that is overlooked would be deleted with its machine.
+    when an answer does not tell what each is: one that is overlooked would be deleted with its machine.
     """
     found = {}
-    present = disks(devices)
-    if not all(getattr(disk.backing, "fileName", "") for disk in present):
-        raise Unavailable(
-            "vCenter's answer does not tell the files of all disks of the machine", code=MALFORMED,
-            suggestion="Try again. May the user see all datastores (System.Read)?")
-    for disk in present:
-        if getattr(disk.backing, "diskMode", "") == PERSISTENT:
-            cid = (known or {}).get(disk_id(disk.backing.uuid or ""), "") or stem(disk.backing.fileName)
-            found[cid] = disk
+    for disk in disks(devices):
+        mode, file = getattr(disk.backing, "diskMode", ""), getattr(disk.backing, "fileName", "")
+        if not mode or (mode == PERSISTENT and not file):
+            raise Unavailable(
+                "vCenter's answer does not tell the files of all disks of the machine", code=MALFORMED,
+                suggestion="Try again. May the user see all datastores (System.Read)?")
+        if mode == PERSISTENT:
+            found[(known or {}).get(disk_id(disk.backing.uuid or ""), "") or stem(file)] = disk
     return found
 
 
