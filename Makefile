@@ -87,9 +87,13 @@ conformance: setup test-packages ## all CPIs against their suite and a sample of
 OPENSTACK ?= $(STATE)/openstack
 OPENSTACK_CASES ?= all
 
-.PHONY: test-openstack
-test-openstack: setup ## the OpenStack CPI against the real services on loopback; skipped, with the reason, where they cannot be had
+.PHONY: openstack-packages
+openstack-packages: setup ## install the services of OpenStack for their tests: minutes, 900 MB
 	@$(SUDO) bash cpis/conformance/clouds/openstack/install.sh || echo "==> Debian's packages of MariaDB and RabbitMQ cannot be had"
+	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m cpis.conformance.clouds.openstack.packages $(OPENSTACK)
+
+.PHONY: test-openstack
+test-openstack: openstack-packages ## the OpenStack CPI against the real services on loopback; skipped, with the reason, where they cannot be had
 	@$(SUDO) env "PATH=$$PATH" CAISSON_OPENSTACK_PACKAGES=$(OPENSTACK) CAISSON_OPENSTACK_CASES=$(OPENSTACK_CASES) \
 	    $(VENV)/bin/python -m pytest -q -rs -m openstack tests/cpis/openstack tests/e2e/test_clouds.py
 

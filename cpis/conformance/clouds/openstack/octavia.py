@@ -96,7 +96,7 @@ class Octavia:
     packages cannot be had, Failed when it does not start."""
 
     def __init__(self, packages_folder: Path, folder: Path, busy: float = 1.0) -> None:
-        venv = packages.environment(packages_folder / "octavia", ("octavia",))
+        venv = packages.octavia(packages_folder)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -1,4 +1,7 @@
-"""The programs: a virtual environment with the services from PyPI, and the two daemons from Debian."""
+"""The programs: a virtual environment with the services from PyPI, one with Octavia, and the two daemons from Debian.
+
+`python -m cpis.conformance.clouds.openstack.packages FOLDER` makes the environments in that folder, so that nobody waits for them later.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,11 @@ def environment(folder: Path, services: Sequence[str] = ()) -> Path:
     return venv
 
 
+def octavia(folder: Path) -> Path:
+    """The virtual environment of Octavia, which wants other versions than the services, beside theirs: 220 MB. Raises Skipped."""
+    return environment(folder / "octavia", ("octavia",))
+
+
 def need_daemons() -> None:
     """Raises Skipped when MariaDB or RabbitMQ is not installed."""
     missing = [name for name in ("mariadbd", "mariadb-install-db", "epmd") if shutil.which(name) is None]
@@ -64,3 +72,11 @@ def _run(command: list[str]) -> None:
     if done.returncode:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise Skipped(f"the OpenStack packages cannot be had: {lines[-1] if lines else command}")
+
+
+if __name__ == "__main__":
+    try:
+        environment(Path(sys.argv[1]))
+        octavia(Path(sys.argv[1]))
+    except Skipped as missing:
+        print(f"==> {missing}")
