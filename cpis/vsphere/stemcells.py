@@ -36,6 +36,10 @@ _UPLOAD_SECONDS = 600.0
 log = logging.getLogger("cpis")
 
 
+class _LeaseGone(NotFound):
+    """The lease of an upload ended before the upload did: it belongs to the session that it was given to."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Template:
     """What machines are cloned from. Without a `snapshot` a clone is a full copy. `devices` are its virtual hardware."""
@@ -75,9 +79,7 @@ class Stemcells:
                 return token
             try:
                 self._import(image_path, token, mark)
-            except NotFound as error:
-                if "HttpNfcLease" not in error.message:
-                    raise
+            except _LeaseGone:
                 log.info("the session of the upload ended, and the upload with it: once more")
                 self._import(image_path, token, mark)
         return token
@@ -143,7 +145,7 @@ class Stemcells:
 
     @contextlib.contextmanager
     def _leased(self, lease: Any) -> Iterator[Any]:
-        """The lease's info when it is ready; completed at the end, aborted when the body fails."""
+        """The lease's info when it is ready; completed at the end, aborted when the body fails. Raises _LeaseGone."""
 
         def look() -> Any:
             facts = read(self._session, lease, "state", "info", "error")
@@ -152,14 +154,19 @@ class Stemcells:
             return facts.get("info") if facts.get("state") == "ready" else None
 
         try:
-            yield wait_for(
-                "vCenter to be ready for the upload", look, deadline=_LEASE_SECONDS, every=0.2, clock=self._session.clock,
-                sleep=self._session.sleep)
-        except BaseException:
-            with contextlib.suppress(CpiError):  # an error of its own already; an aborted lease ends by itself, too
-                lease.HttpNfcLeaseAbort()
-            raise
-        lease.HttpNfcLeaseComplete()
+            try:
+                yield wait_for(
+                    "vCenter to be ready for the upload", look, deadline=_LEASE_SECONDS, every=0.2, clock=self._session.clock,
+                    sleep=self._session.sleep)
+            except BaseException:
+                with contextlib.suppress(CpiError):  # an error of its own already; an aborted lease ends by itself, too
+                    lease.HttpNfcLeaseAbort()
+                raise
+            lease.HttpNfcLeaseComplete()
+        except NotFound as error:
+            if error.resource != lease._moId:
+                raise
+            raise _LeaseGone(error.message, code=error.code, resource=error.resource) from error
 
     def _upload(self, lease: Any, info: Any, files: Sequence[Any], image: images.Image) -> None:
         urls = {device.importKey: device.url for device in info.deviceUrl}
