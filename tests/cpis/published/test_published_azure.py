@@ -21,7 +21,7 @@ _TESTS = [f"tests/cpis/azure/test_azure_{name}.py" for name in ("conformance", "
 _CHOSEN = "not azurite and not every_request and (not keeps_the_contract or snapshot or metadata)"
 # What these libraries do not describe: signing in, pages of blobs, and the operations of ARM itself.
 _ELSEWHERE = re.compile(r".*/oauth2/token|/metadata/.*|/blob/.*|/subscriptions/[^/]+/providers/[^/]+/locations/[^/]+/operations/[^/]+")
-_WRONG = ("another_form",)
+_WRONG = ("another_form", "without_its_id")
 # A look or a deletion again, after a fault or an answer that was not whole; the same is sent without one, too.
 _AGAIN = re.compile(
     r"cpis/azure/(?:networks\.py:\d+ self\._arm\.(?:get\(path, (?:what|f'public address of)|find\(path, f\"\{kind)"
