@@ -16,6 +16,8 @@ from cpis.conformance.furnish import Furnished, Room, Wanted, covering, names
 from cpis.conformance.standin import Skipped, StandIn
 from cpis.contract import Invalid, Network, VmRequest
 
+pytestmark = pytest.mark.walk  # it starts stand-ins
+
 CONFIGS = Path(__file__).parents[2] / "manifests/cloud-configs"
 PUBLIC = "203.0.113.77"
 Tree = dict[str, Any]

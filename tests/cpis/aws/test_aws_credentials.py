@@ -458,6 +458,7 @@ def test_they_do_not_show(home: Path, identity: Identity, caplog: pytest.LogCapt
     assert not [secret for secret in ("1secret", "sts-secret", "sts-token") if secret in caplog.text]
 
 
+@pytest.mark.walk
 def test_a_cpi_assumes_the_role_of_a_profile_and_renews_it(home: Path, aws: AwsStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 24, with botocore's signature, which the stand-in checks as all others; `caisson cloud check` says who one is and how."""
     given = {key: aws.config[key] for key in ("access_key_id", "secret_access_key")}
