@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+
+from tests.cpis.answering import answering
 
 Answer = tuple[int, str]
 
@@ -69,39 +67,10 @@ class Identity:
 @contextlib.contextmanager
 def playing(pem: Path | None = None) -> Iterator[Identity]:
     """The server, until the block ends; over TLS with this certificate and key."""
-    class Handler(BaseHTTPRequestHandler):
-        def _any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            url = urlsplit(self.path)
-            form: dict[str, Any] = {}
-            if body.startswith("{"):
-                form = json.loads(body)
-            else:
-                form = {key: value[0] for key, value in parse_qs(body or url.query).items()}
-            status, text = identity.answer(self.command, url.path, form, {key.lower(): value for key, value in self.headers.items()})
-            with contextlib.suppress(ConnectionError):
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-        do_GET = do_PUT = do_POST = _any
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        if pem:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pem)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        identity = Identity(f"http{'s' if pem else ''}://127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with answering(pem) as (url, answered_by):
+        identity = Identity(url)
+        answered_by(identity.answer)
         try:
             yield identity
         finally:
             identity.hang.set()
-            server.shutdown()
-            thread.join()

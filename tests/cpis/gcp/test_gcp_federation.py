@@ -6,17 +6,15 @@ import contextlib
 import datetime
 import json
 import logging
-import ssl
 import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -27,6 +25,7 @@ from cpis.conformance.certificate import self_signed
 from cpis.conformance.clouds.gcp import GcpStandIn
 from cpis.contract import CpiError, Denied, Invalid, Unavailable, Uses
 from cpis.gcp.credentials import tokens_of
+from tests.cpis.answering import answering
 
 POOL = "//iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool/providers/github"
 Answer = tuple[int, Any]
@@ -45,7 +44,7 @@ class Google:
         }
         self.hang = threading.Event()
 
-    def answer(self, path: str, form: dict[str, Any], headers: Mapping[str, str]) -> Answer:
+    def answer(self, method: str, path: str, form: dict[str, Any], headers: Mapping[str, str]) -> Answer:
         self.asked.append((path, form, headers))
         if path.endswith(":generateAccessToken") and path not in self.answers:
             ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
@@ -57,39 +56,13 @@ class Google:
 
 @contextlib.contextmanager
 def playing(pem: Path | None = None) -> Iterator[Google]:
-    class Handler(BaseHTTPRequestHandler):
-        def _any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            form = json.loads(body) if body.startswith("{") else {key: value[0] for key, value in parse_qs(body).items()}
-            headers = {key.lower(): value for key, value in self.headers.items()}
-            status, answer = google.answer(urlsplit(self.path).path, form, headers)
-            text = answer if isinstance(answer, str) else json.dumps(answer)
-            with contextlib.suppress(ConnectionError):
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-        do_GET = do_POST = _any
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        if pem:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pem)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        google = Google(f"http{'s' if pem else ''}://127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with answering(pem) as (url, answered_by):
+        google = Google(url)
+        answered_by(google.answer)
         try:
             yield google
         finally:
             google.hang.set()
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture
