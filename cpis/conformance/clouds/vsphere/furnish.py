@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _STORES = "the simulator's datastores have names of its own"
 _MEMORY_MIB = 512 * 1024
-_SPACE_MIB = 16 * 1024 * 1024
 _SHARES = vim.SharesInfo(shares=4000, level="normal")
 
 
@@ -38,7 +37,7 @@ def furnish(cloud: VsphereStandIn, wanted: Wanted) -> Furnished:
     room.leave_out(["pci_passthroughs", "vgpus"], "the simulator's hosts have no such devices")
     name, found = _places(room)
     clusters = tuple(dict.fromkeys(place.cluster.rpartition("/")[2] for place in found)) or ("cluster",)
-    cloud.restart(Datacenter(name, clusters), "-clusters", str(len(clusters)), "-memory", str(_MEMORY_MIB), "-space", str(_SPACE_MIB))
+    cloud.restart(Datacenter(name, clusters), "-clusters", str(len(clusters)), "-memory", str(_MEMORY_MIB))
     session = cloud.session()
     datacenter = session.content.searchIndex.FindByInventoryPath("DC0")
     _rename(session, datacenter, name)

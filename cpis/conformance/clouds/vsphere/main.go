@@ -33,7 +33,7 @@ func main() {
 	clusters := flag.Int("clusters", 2, "how many clusters")
 	datastores := flag.Int("datastores", 2, "how many datastores")
 	memory := flag.Int64("memory", 0, "MiB of memory that each cluster has; without it what the library gives, less than 1 GiB")
-	space := flag.Int64("space", 0, "MiB that each datastore has left at first; without it what the disk of this computer has")
+	space := flag.Int64("space", 16<<20, "MiB that each datastore has; the simulator gives back little of what deleted machines had")
 	latency := flag.Duration("latency", 0, "how long each operation takes")
 	idle := flag.Duration("idle", 0, "sessions end after this long without a request")
 	flag.Parse()
@@ -53,11 +53,9 @@ func main() {
 			pool.(*simulator.ResourcePool).Runtime.Memory.MaxUsage = *memory << 20
 		}
 	}
-	if *space > 0 {
-		for _, store := range simulator.Map.All("Datastore") {
-			store.(*simulator.Datastore).Summary.FreeSpace = *space << 20
-			store.(*simulator.Datastore).Summary.Capacity = *space << 20
-		}
+	for _, store := range simulator.Map.All("Datastore") {
+		store.(*simulator.Datastore).Summary.FreeSpace = *space << 20
+		store.(*simulator.Datastore).Summary.Capacity = *space << 20
 	}
 	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(*user, os.Getenv("VCENTER_PASSWORD"))}
