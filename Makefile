@@ -90,7 +90,7 @@ OPENSTACK_CASES ?= all
 .PHONY: openstack-packages
 openstack-packages: setup ## install the services of OpenStack for their tests: minutes, 900 MB
 	@$(SUDO) bash cpis/conformance/clouds/openstack/install.sh || echo "==> Debian's packages of MariaDB and RabbitMQ cannot be had"
-	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m cpis.conformance.clouds.openstack.packages $(OPENSTACK)
+	@$(SUDO) env "PATH=$$PATH" $(VENV)/bin/python -m cpis.conformance.clouds.openstack $(OPENSTACK)
 
 .PHONY: test-openstack
 test-openstack: openstack-packages ## the OpenStack CPI against the real services on loopback; skipped, with the reason, where they cannot be had

@@ -1,7 +1,4 @@
-"""The programs: a virtual environment with the services from PyPI, one with Octavia, and the two daemons from Debian.
-
-`python -m cpis.conformance.clouds.openstack.packages FOLDER` makes the environments in that folder, so that nobody waits for them later.
-"""
+"""The programs: a virtual environment with the services from PyPI, one with Octavia, and the two daemons from Debian."""
 
 from __future__ import annotations
 
@@ -72,11 +69,3 @@ def _run(command: list[str]) -> None:
     if done.returncode:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise Skipped(f"the OpenStack packages cannot be had: {lines[-1] if lines else command}")
-
-
-if __name__ == "__main__":
-    try:
-        environment(Path(sys.argv[1]))
-        octavia(Path(sys.argv[1]))
-    except Skipped as missing:
-        print(f"==> {missing}")
