@@ -26,10 +26,10 @@ from typing import Any
 import requests
 
 from cpis.cloud.faults import MALFORMED
-from cpis.cloud.hurry import asking
 from cpis.cloud.text import first_line
 from cpis.contract import CpiError, Denied, Invalid
 from cpis.gcp.endpoint import answered
+from cpis.hurry import asking
 
 _METADATA_HOST = "metadata.google.internal"
 _METADATA_TIMEOUT_SECONDS = 5.0

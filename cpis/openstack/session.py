@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from cpis.cloud import faults
-from cpis.cloud.hurry import asking
 from cpis.contract import Conflict, CpiError, Denied, Invalid, NotFound, Unavailable
+from cpis.hurry import asking
 from cpis.openstack.account import Account
 
 _EARLIER_SECONDS = 60.0

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cpis.cloud import hurry
+from cpis import hurry
 from cpis.cloud.keyed import OnePerToken
 from cpis.contract import (
     Check,

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cpis.cloud import hurry
+from cpis import hurry
 from cpis.cloud.text import HIDDEN, first_line, redact
 from cpis.contract import Invalid, Unavailable
 from cpis.wire import errors, secrets

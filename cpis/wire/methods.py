@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cpis.cloud import hurry
+from cpis import hurry
 from cpis.cloud.schema import Schema
 from cpis.contract import (
     CloudChecker,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cpis import contract
-from cpis.cloud.hurry import Hurry
+from cpis.hurry import Hurry
 from director.errors import ManifestError
 from director.execute import cloud_uses
 from director.execute.context import Context

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from cpis.cloud.hurry import Hurry, within
+from cpis.hurry import Hurry, within
 
 Row = TypeVar("Row")
 

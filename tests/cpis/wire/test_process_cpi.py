@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cpis.cloud import hurry
+from cpis import hurry
 from cpis.conformance import CASES, Case, Site, check
 from cpis.conformance.suite import Outcome
 from cpis.contract import (

@@ -1,7 +1,7 @@
 """Somebody waits for an answer: a cloud is asked with little patience, and within a time for all questions together.
 
-Work that must end well waits out what passes by itself, for a quarter of an hour if need be (`calls.py`). A check tells what is wrong
-now. Which of both it is belongs to the thread that asks, so that CPIs need not pass it on.
+Work that must end well waits out what passes by itself, for a quarter of an hour if need be (`cpis/cloud/calls.py`). A check tells what is
+wrong now. Which of both it is belongs to the thread that asks, so that CPIs need not pass it on.
 """
 
 from __future__ import annotations
