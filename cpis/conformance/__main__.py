@@ -110,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usual = ", ".join(f"{name} {number}" for name, number in _EVERY.items())
     parser.add_argument("--every", type=int, metavar="N", help=f"try one in N faults [{_USUALLY_EVERY}, {usual}]")
     given = parser.parse_args(arguments)
+    if given.every is not None and given.every < 1:
+        parser.error(f"--every is 1 for all faults, or more, not {given.every}")
     unknown = sorted(set(given.clouds) - set(CLOUDS))
     if unknown:
         parser.error(f"there is no cloud '{unknown[0]}'; known: {', '.join(CLOUDS)}")

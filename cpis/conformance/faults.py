@@ -13,7 +13,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cpis.conformance import proxy as faulty
@@ -131,31 +131,46 @@ def run(
     report: Callable[[Trial], None] = lambda trial: None, *, every: int = 1,
 ) -> list[Trial]:
     """All trials, one after the other; with `every` about one in so many, the same ones each time. Deletes what it made."""
+    def wanted(operation: Operation) -> Iterator[tuple[int, Request, Befall]]:
+        for place, request in enumerate(_requests(target, operation), 1):
+            for befall in befalls if befalls is not None else faults(target.forms):
+                if re.search(befall.path, request.path):
+                    yield place, request, befall
+
+    return each(target, operations, wanted, report, every)
+
+
+def each(
+    target: Target, operations: Iterable[Operation], wanted: Callable[[Operation], Iterable[tuple[int, Request, Befall]]],
+    report: Callable[[Trial], None], every: int,
+) -> list[Trial]:
+    """The trials of each operation that `wanted` answers (number of the request, the request, what befalls it), or those of a sample of one
+    in `every`. Deletes what it made."""
     target.stemcell = target.cpi.create_stemcell(target.site.image_path, target.site.stemcell_properties, "conformance-faults")
     trials: list[Trial] = []
+
+    def keep(made: Trial | None) -> None:
+        if made is not None:
+            trials.append(made)
+            report(made)
+
     try:
         for operation in operations:
             try:
-                requests = _requests(target, operation)
+                asked = list(wanted(operation))
             except Exception as error:
-                trials.append(Trial(operation.name, 0, "", "none", type(error).__name__, 0, f"fails without a fault: {error}"))
-                report(trials[-1])
+                keep(Trial(operation.name, 0, "", "none", type(error).__name__, 0, f"fails without a fault: {error}"))
                 continue
-            for place, request in enumerate(requests, 1):
-                for befall in befalls if befalls is not None else faults(target.forms):
-                    if not re.search(befall.path, request.path) or left_out(every, operation, place, befall):
-                        continue
-                    made = trial(target, operation, place, request, befall, repeat_first=len(trials) % 2 == 0)
-                    if made is not None:
-                        trials.append(made)
-                        report(made)
+            for place, request, befall in asked:
+                if not _left_out(every, operation, place, befall):
+                    keep(_trial(target, operation, place, request, befall, repeat_first=len(trials) % 2 == 0))
     finally:
         target.proxy.set()
         target.cpi.delete_stemcell(target.stemcell)
     return trials
 
 
-def left_out(every: int, operation: Operation, place: int, befall: Befall) -> bool:
+def _left_out(every: int, operation: Operation, place: int, befall: Befall) -> bool:
     """Whether a sample of one in `every` is without this trial. By a digest of its name, so that no fault or request is favoured."""
     name = f"{operation.name} {place} {befall.name}".encode()
     return int.from_bytes(hashlib.sha256(name).digest()[:4], "big") % every != 0
@@ -179,7 +194,7 @@ def _requests(target: Target, operation: Operation) -> list[Request]:
         bench.clean(look_again=False)
 
 
-def trial(target: Target, operation: Operation, place: int, request: Request, befall: Befall, *, repeat_first: bool) -> Trial | None:
+def _trial(target: Target, operation: Operation, place: int, request: Request, befall: Befall, *, repeat_first: bool) -> Trial | None:
     """One operation with one fault at its request number `place`; None when the fault found no request to befall. `repeat_first`: an
     operation that failed is made again before what it left is removed, not after."""
     bench = Bench(target.cpi, target.site, target.stemcell)

@@ -14,7 +14,7 @@ from typing import Any
 from xml.parsers import expat
 
 from cpis.conformance.bench import Bench
-from cpis.conformance.faults import Befall, Target, Trial, left_out, trial
+from cpis.conformance.faults import Befall, Target, Trial, each
 from cpis.conformance.operations import OPERATIONS, Operation
 from cpis.conformance.proxy import Fault, Request, Rule
 from cpis.contract import CpiError, NotSupported
@@ -160,24 +160,13 @@ def sweep(
 ) -> list[Trial]:
     """All trials: each field of each answer to each request of these operations, spoiled in each way, once. With `every` about one in so
     many, the same ones each time. Deletes what it made."""
-    target.stemcell = target.cpi.create_stemcell(target.site.image_path, target.site.stemcell_properties, "conformance-spoiled")
-    trials: list[Trial] = []
-    try:
-        for operation in (item for item in OPERATIONS if item.name in names):
-            for number, (request, body) in enumerate(_answers(target, operation), 1):
-                for place in fields(body):
-                    for way in WAYS:
-                        befall = Befall(_fault(place, way), 1, (CpiError,))
-                        if left_out(every, operation, number, befall):
-                            continue
-                        made = trial(target, operation, number, request, befall, repeat_first=len(trials) % 2 == 0)
-                        if made is not None:
-                            trials.append(made)
-                            report(made)
-    finally:
-        target.proxy.set()
-        target.cpi.delete_stemcell(target.stemcell)
-    return trials
+    def wanted(operation: Operation) -> Iterator[tuple[int, Request, Befall]]:
+        for number, (request, body) in enumerate(_answers(target, operation), 1):
+            for place in fields(body):
+                for way in WAYS:
+                    yield number, request, Befall(_fault(place, way), 1, (CpiError,))
+
+    return each(target, [operation for operation in OPERATIONS if operation.name in names], wanted, report, every)
 
 
 def _fault(place: Place, way: str) -> Fault:

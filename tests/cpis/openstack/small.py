@@ -39,7 +39,8 @@ class Services(FakeServices):
 
 
 class Small:
-    """Implements `cpis.conformance.standin.StandIn`. `services` has the switches."""
+    """What the fault suite, benches and executables need of a `cpis.conformance.standin.StandIn`: no deployment is made on it, so it has no
+    cloud config and is not furnished. `services` has the switches."""
 
     name = "openstack-fake"
     cpi_type = "openstack"
@@ -64,9 +65,6 @@ class Small:
             several=lambda number: (
                 network(20 + number), network(20 + number, name="second", ip=f"10.1.0.{20 + number}", default=(), cloud_properties={
                     "net_id": SECOND})))
-
-    def cloud_config(self) -> str:
-        raise NotImplementedError("nothing is deployed on the fake services")
 
     def resources(self) -> Sequence[tuple[str, str]]:
         found = (item.partition(" ") for item in self.services.left())
