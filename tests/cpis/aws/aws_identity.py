@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.cpis.answering import answering
@@ -64,13 +64,6 @@ class Identity:
         return 404, "nothing here"
 
 
-@contextlib.contextmanager
-def playing(pem: Path | None = None) -> Iterator[Identity]:
+def playing(pem: Path | None = None) -> AbstractContextManager[Identity]:
     """The server, until the block ends; over TLS with this certificate and key."""
-    with answering(pem) as (url, answered_by):
-        identity = Identity(url)
-        answered_by(identity.answer)
-        try:
-            yield identity
-        finally:
-            identity.hang.set()
+    return answering(Identity, pem)

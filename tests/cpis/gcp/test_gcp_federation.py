@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import logging
@@ -12,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,15 +54,8 @@ class Google:
         return found() if callable(found) else found
 
 
-@contextlib.contextmanager
-def playing(pem: Path | None = None) -> Iterator[Google]:
-    with answering(pem) as (url, answered_by):
-        google = Google(url)
-        answered_by(google.answer)
-        try:
-            yield google
-        finally:
-            google.hang.set()
+def playing(pem: Path | None = None) -> AbstractContextManager[Google]:
+    return answering(Google, pem)
 
 
 @pytest.fixture
