@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,3 +35,11 @@ def refused(cpi: OpenStackCpi, request: VmRequest, kind: type[CpiError], words: 
         cpi.create_vm(request)
     assert not cpi.find(request.token)
     return caught.value
+
+
+def until(ready: Callable[[], bool]) -> None:
+    """Wait for the services, two minutes at most: they tell nobody when something has happened."""
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert time.monotonic() < deadline, "not within two minutes"
+        time.sleep(0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from cpis.conformance.clouds.openstack.layout import ZONE
 from cpis.contract import CpiError, DiskRequest, NoCapacity
 from cpis.openstack import OpenStackCpi
 from cpis.openstack.volumes import Volumes
-from tests.cpis.openstack.real import refused, wish, with_properties
+from tests.cpis.openstack.real import refused, until, wish, with_properties
 
 pytestmark = [
     pytest.mark.openstack, pytest.mark.timeout(900), pytest.mark.usefixtures("nothing_left"),
@@ -135,10 +135,3 @@ def test_a_late_snapshot_is_found_and_goes_alone(real_cpi: OpenStackCpi, api: se
     real_cpi.delete_snapshot(late)
     assert [item.cid for item in real_cpi.find(token)] == [snapshot]
     real_cpi.delete_disk(disk)
-
-
-def until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)

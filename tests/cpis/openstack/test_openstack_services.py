@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from cpis.conformance import CASES, Case, check
 from cpis.conformance.clouds.openstack import Lab, seed
 from cpis.contract import Conflict, CpiError, Denied, DiskRequest, Invalid, Network, NoCapacity, NotFound, Quota
 from cpis.openstack import OpenStackCpi
-from tests.cpis.openstack.real import ours, refused, wish, with_properties
+from tests.cpis.openstack.real import ours, refused, until, wish, with_properties
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(900), pytest.mark.usefixtures("nothing_left")]
 
@@ -206,9 +205,7 @@ def test_the_ephemeral_disk_is_told(lab: Lab, cpi: OpenStackCpi) -> None:
 def test_a_machine_that_is_off_is_started(lab: Lab, cpi: OpenStackCpi, api: seed.Api) -> None:
     vm = cpi.create_vm(wish(lab))
     api("POST", "nova", f"/servers/{vm.cid}/action", {"os-stop": None})
-    deadline = time.monotonic() + 60
-    while api("GET", "nova", f"/servers/{vm.cid}")["server"]["status"] != "SHUTOFF" and time.monotonic() < deadline:
-        time.sleep(0.5)
+    until(lambda: api("GET", "nova", f"/servers/{vm.cid}")["server"]["status"] == "SHUTOFF")
     cpi.reboot_vm(vm.cid)
     assert api("GET", "nova", f"/servers/{vm.cid}")["server"]["status"] == "ACTIVE"
     cpi.delete_vm(vm.cid)
@@ -220,9 +217,7 @@ def test_a_deletion_that_ended_in_the_middle(lab: Lab, cpi: OpenStackCpi, api: s
     (port,) = api("GET", "neutron", f"/v2.0/ports?device_id={vm.cid}")["ports"]
     api("PUT", "neutron", f"/v2.0/ports/{port['id']}/tags/server={vm.cid}")
     api("DELETE", "nova", f"/servers/{vm.cid}")
-    deadline = time.monotonic() + 60
-    while api("GET", "nova", "/servers")["servers"] and time.monotonic() < deadline:
-        time.sleep(0.5)
+    until(lambda: not api("GET", "nova", "/servers")["servers"])
     assert [found.kind for found in cpi.owned()] == ["vm"]
     cpi.delete_vm(vm.cid)
     assert not cpi.owned()
