@@ -54,7 +54,8 @@ class World:
 
     def server(self, answer: Answerer) -> tuple[str, int]:
         sock = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        sock.bind(("127.0.0.1", 0))
+        # Not 127.0.0.1, whose ports connections of other tests take: what listens for TCP, too, must get the same number.
+        sock.bind(("127.0.0.9", 0))
         sock.setblocking(False)
         self._sockets.append((sock, answer))
         address: tuple[str, int] = sock.getsockname()
